@@ -1,0 +1,83 @@
+import type { EventData, EventDef } from '../../schema/lang.js';
+import type { Clock } from './clock.js';
+import type { HostMemoryService } from './host-memory.js';
+import type { Properties, PropertyValues } from './property.js';
+
+/** `cold` is power-on, `warm` a system reset or a bus reset. */
+export type ResetType = 'cold' | 'warm';
+
+/** Plain saved state: numbers, texts, bytes, nested. The byte format is somebody else's business. */
+export type StateValue =
+  | bigint
+  | number
+  | string
+  | boolean
+  | Uint8Array
+  | StateValue[]
+  | { [field: string]: StateValue };
+export interface DeviceState {
+  [field: string]: StateValue;
+}
+
+/**
+ * A device model. `realize` once, `reset` any number of times, `unrealize` once; `unrealize` is the
+ * exact reverse of `realize`, and a `realize` that throws leaves nothing behind.
+ */
+export interface Device {
+  /** @throws QmpError when a property or the host refuses */
+  realize(): void | Promise<void>;
+  unrealize(): void | Promise<void>;
+  reset(type: ResetType): void;
+  /** Everything needed to go on elsewhere, without the bytes of host memory. */
+  save(): DeviceState;
+  /** @throws QmpError and changes nothing when the state does not fit this device */
+  load(state: DeviceState): void;
+}
+
+/** Structured log of one device; object first, constant message second. */
+export interface Log {
+  trace(data: object, message: string): void;
+  debug(data: object, message: string): void;
+  info(data: object, message: string): void;
+  warn(data: object, message: string): void;
+  error(data: object, message: string): void;
+}
+
+/** What a device needs of the outside; injected, never imported (design §6.6). */
+export interface DeviceContext {
+  /** The user's id; undefined for anonymous devices. */
+  readonly id: string | undefined;
+  /** Canonical QOM path. */
+  readonly path: string;
+  /** Type name under which the device was created. */
+  readonly typeName: string;
+  readonly log: Log;
+  /** The machine's virtual clock. */
+  readonly clock: Clock;
+  readonly hostMemory: HostMemoryService;
+  emit<E extends EventDef>(event: E, data: EventData<E>): void;
+}
+
+/** The bus a device plugs into, by QOM bus type name; undefined for devices without a bus. */
+export type BusTypeName = 'PCI' | 'PCIE' | 'pxb-pcie-bus' | 'System';
+
+/** A device type: all that the machine needs to know about a model. */
+export interface DeviceType<P extends Properties = Properties> {
+  readonly name: string;
+  readonly aliases?: readonly string[];
+  /** QOM parent type. */
+  readonly parent: string;
+  readonly description?: string;
+  /** `pci`: conventional; `express`: PCI Express; `hybrid`: either, by the bus. */
+  readonly interfaces: readonly ('conventional-pci-device' | 'pci-express-device')[];
+  readonly abstract?: boolean;
+  /** False for parts of a board that users cannot add. Default true. */
+  readonly userCreatable?: boolean;
+  /** False when the type can only be cold-plugged. Default true. */
+  readonly hotpluggable?: boolean;
+  readonly properties: P;
+  create(context: DeviceContext, properties: PropertyValues<P>): Device;
+}
+
+/** Checks a device type's own consistency at compile time and hands it on. */
+export const deviceType = <const P extends Properties>(type: DeviceType<P>): DeviceType<P> => type;

@@ -1,0 +1,92 @@
+/**
+ * Memory of the host as devices see it. Implemented by `server/os`, injected through
+ * `DeviceContext`; a device never holds a pointer or a view.
+ */
+
+/**
+ * The one accessor (design §6.3): every guest access, DMA write and mailbox write to backend
+ * memory passes `read` and `write`, so that a dirty hook sees all of them.
+ */
+export interface HostMemory {
+  /** Length in bytes. */
+  readonly size: bigint;
+  /** True when writes are dropped. */
+  readonly readonly: boolean;
+  /** Descriptor and offset by which another process can map the same bytes, if there is one. */
+  readonly descriptor: { readonly fd: number; readonly offset: bigint } | undefined;
+  /**
+   * Copies bytes at `offset` into `into`. False when the bytes are gone (file truncated by
+   * somebody else); `into` is then zero-filled. Never faults.
+   *
+   * @throws RangeError when the range is outside `size` (our bug)
+   */
+  read(offset: bigint, into: Uint8Array): boolean;
+  /** Writes `from` at `offset`; false when the bytes are gone. Dropped without error when readonly. */
+  write(offset: bigint, from: Uint8Array): boolean;
+  /** Little-endian integer of `size` bytes; 0n when the bytes are gone. */
+  readInt(offset: bigint, size: AccessSize): bigint;
+  writeInt(offset: bigint, size: AccessSize, value: bigint): void;
+  /** Calls `hook` after every write; returns the unsubscribe. */
+  onWrite(hook: (offset: bigint, len: number) => void): () => void;
+}
+
+export type AccessSize = 1 | 2 | 4 | 8;
+
+/** Host memory that its holder gives back. */
+export interface HostMapping extends HostMemory {
+  /** Writes a shared mapping back to its file and waits (msync). */
+  sync(): void;
+  /** Unmaps and closes. Safe to call twice. */
+  close(): void;
+}
+
+/** A file or character device opened for mapping. */
+export interface HostFile {
+  readonly path: string;
+  readonly fd: number;
+  readonly kind: 'regular' | 'character' | 'other';
+  /** Current length in bytes of a regular file; undefined for anything else. */
+  length(): bigint | undefined;
+  /**
+   * Maps `size` bytes at `offset`.
+   *
+   * @throws HostError when the host refuses
+   */
+  map(offset: bigint, size: bigint, options?: { share?: boolean; readonly?: boolean }): HostMapping;
+  close(): void;
+}
+
+export interface AnonymousOptions {
+  readonly size: bigint;
+  /** Shared memory has a descriptor (a memfd); private memory has none. */
+  readonly share: boolean;
+  readonly name: string;
+  readonly prealloc?: boolean;
+  /** Huge pages of this size in bytes (memfd only). */
+  readonly hugePageSize?: bigint;
+  /** Seal a shared object against shrinking and growing. Default true. */
+  readonly seal?: boolean;
+}
+
+export interface HostMemoryService {
+  /** Page size of the host in bytes. */
+  readonly pageSize: bigint;
+  /** @throws HostError */
+  anonymous(options: AnonymousOptions): HostMapping;
+  /**
+   * Opens an existing file or character device.
+   *
+   * @throws HostError with the system's reason
+   */
+  open(path: string, options?: { readonly?: boolean }): HostFile;
+}
+
+/** A refusal of the host: `code` as in errno names, message as strerror says it. */
+export class HostError extends Error {
+  readonly code: string;
+  constructor(code: string, message: string, options?: { cause?: unknown }) {
+    super(message, options);
+    this.name = 'HostError';
+    this.code = code;
+  }
+}
