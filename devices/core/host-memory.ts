@@ -30,12 +30,32 @@ export interface HostMemory {
   onWrite(hook: (offset: bigint, len: number) => void): () => void;
 }
 
+export type NumaPolicy = 'default' | 'preferred' | 'bind' | 'interleave';
+
 export type AccessSize = 1 | 2 | 4 | 8;
 
 /** Host memory that its holder gives back. */
 export interface HostMapping extends HostMemory {
-  /** Writes a shared mapping back to its file and waits (msync). */
+  /**
+   * Writes a shared mapping back to its file and waits (msync).
+   *
+   * @throws HostError
+   */
   sync(): void;
+  /**
+   * Gives every page storage now; the bytes keep their values.
+   *
+   * @throws HostError ENOSPC or ENOMEM when there is not enough
+   */
+  allocate(): void;
+  /**
+   * Binds the pages to NUMA nodes.
+   *
+   * @throws HostError
+   */
+  bindNodes(policy: NumaPolicy, nodes: readonly number[]): void;
+  /** Lets equal pages be merged, and core dumps include the pages. Hosts may ignore both. */
+  advise(advice: { merge?: boolean; dump?: boolean }): void;
   /** Unmaps and closes. Safe to call twice. */
   close(): void;
 }
@@ -44,7 +64,7 @@ export interface HostMapping extends HostMemory {
 export interface HostFile {
   readonly path: string;
   readonly fd: number;
-  readonly kind: 'regular' | 'character' | 'other';
+  readonly kind: 'regular' | 'character' | 'directory' | 'other';
   /** Current length in bytes of a regular file; undefined for anything else. */
   length(): bigint | undefined;
   /**
@@ -53,6 +73,13 @@ export interface HostFile {
    * @throws HostError when the host refuses
    */
   map(offset: bigint, size: bigint, options?: { share?: boolean; readonly?: boolean }): HostMapping;
+  /** Sets the length of a regular file. @throws HostError */
+  resize(length: bigint): void;
+  /** Takes storage away; the bytes read 0 afterwards. @throws HostError */
+  punchHole(offset: bigint, size: bigint): void;
+  /** Removes the file's name. @throws HostError */
+  unlink(): void;
+  /** Safe to call twice. Mappings stay. */
   close(): void;
 }
 
@@ -79,6 +106,14 @@ export interface HostMemoryService {
    * @throws HostError with the system's reason
    */
   open(path: string, options?: { readonly?: boolean }): HostFile;
+  /**
+   * Creates a regular file that must not exist, with mode 0644 less the umask.
+   *
+   * @throws HostError EEXIST when it does
+   */
+  create(path: string): HostFile;
+  /** Creates a file without a name in `directory`. @throws HostError */
+  createUnnamed(directory: string): HostFile;
 }
 
 /** A refusal of the host: `code` as in errno names, message as strerror says it. */

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import type { NumaPolicy } from '../../devices/core/host-memory.js';
 import { check, hostError } from './libc.js';
 import type { Libc } from './libc.js';
 
@@ -11,10 +12,11 @@ export interface MapRequest {
   readonly readonly: boolean;
 }
 export type Advice = 'populate' | 'mergeable' | 'unmergeable' | 'dump' | 'dontdump';
-export type NumaPolicy = 'default' | 'preferred' | 'bind' | 'interleave';
 
 /** Mappings by address, memfds, allocation. An address is only ever held by a mapping object. */
 export interface MemoryCalls {
+  /** Bytes of a page. */
+  readonly pageSize: number;
   /** Maps without reserving. @throws HostError */
   mmap(request: MapRequest): bigint;
   munmap(address: bigint, size: bigint): void;
@@ -188,6 +190,7 @@ export const bindMemory = (libc: Libc): MemoryCalls => {
   const posixFallocate = libc.call('posix_fallocate', ['int', 'int64_t', 'int64_t']);
   const memfd = makeMemfd(libc);
   return {
+    pageSize: libc.call('getpagesize', [])(),
     mmap: makeMap(libc),
     munmap: (address, size) => void check(munmap(address, size)),
     msync: (address, size) => void check(msync(address, size, MS_SYNC)),
