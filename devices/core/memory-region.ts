@@ -1,0 +1,240 @@
+import type { AccessSize, HostMemory } from './host-memory.js';
+
+/** Callbacks of a register region; `offset` is relative to the region. */
+export interface MmioOps {
+  read(offset: number, size: AccessSize): bigint;
+  write(offset: number, size: AccessSize, value: bigint): void;
+}
+
+/** Widths and alignment; absent members mean the defaults of reference/pci-and-memory-devices.md §6.3. */
+export interface AccessLimits {
+  readonly min?: AccessSize;
+  readonly max?: AccessSize;
+  readonly unaligned?: boolean;
+}
+export interface AccessRules {
+  /** What software may do; anything else reads 0 and writes nothing. */
+  readonly valid?: AccessLimits;
+  /** What the callbacks take; other accesses are split or widened. */
+  readonly impl?: AccessLimits;
+}
+
+export type RegionKind = 'container' | 'mmio' | 'ram' | 'alias';
+
+export interface Subregion {
+  readonly region: MemoryRegion;
+  readonly offset: bigint;
+  readonly priority: number;
+}
+
+/** What lies behind one address, for `length` bytes; `region` undefined in a hole. */
+export interface Section {
+  readonly region: MemoryRegion | undefined;
+  readonly offset: bigint;
+  readonly length: bigint;
+}
+
+interface RamSource {
+  readonly memory: HostMemory;
+  readonly offset: bigint;
+  readonly readonly: boolean;
+}
+interface Window {
+  readonly target: MemoryRegion;
+  readonly offset: bigint;
+}
+interface Content {
+  readonly ops?: MmioOps;
+  readonly rules?: AccessRules;
+  readonly ram?: RamSource;
+  readonly window?: Window;
+}
+
+const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b);
+
+/** The little-endian integer that `bytes` (at most eight) hold. */
+export const intFromBytes = (bytes: Uint8Array): bigint => {
+  let value = 0n;
+  for (let i = bytes.length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[i] ?? 0);
+  return value;
+};
+
+/** Fills `into` (at most eight bytes) with the little-endian integer `value`. */
+export const bytesFromInt = (value: bigint, into: Uint8Array): void => {
+  for (let i = 0; i < into.length; i++) into[i] = Number((value >> BigInt(8 * i)) & 0xffn);
+};
+
+/**
+ * A piece of address space: registers, memory, a window onto another piece, or room for pieces.
+ * Regions nest; sub-regions lie over their parent's own content.
+ *
+ * @see reference/pci-and-memory-devices.md §6.1
+ */
+export class MemoryRegion {
+  readonly name: string;
+  readonly size: bigint;
+  readonly kind: RegionKind;
+  /** A disabled region, and all inside it, is as if it were not there. */
+  enabled = true;
+  readonly #content: Content;
+  #subregions: Subregion[] = [];
+  #serving = false;
+
+  private constructor(name: string, size: bigint, kind: RegionKind, content: Content) {
+    if (size < 0n) throw new RangeError(`size of memory region ${name} is negative`);
+    this.name = name;
+    this.size = size;
+    this.kind = kind;
+    this.#content = content;
+  }
+
+  /** Room for sub-regions; its holes show what lies below it. */
+  static container(name: string, size: bigint): MemoryRegion {
+    return new MemoryRegion(name, size, 'container', {});
+  }
+  static mmio(name: string, size: bigint, ops: MmioOps, rules: AccessRules = {}): MemoryRegion {
+    return new MemoryRegion(name, size, 'mmio', { ops, rules });
+  }
+  /** Host memory; `size` defaults to all from `offset` on. Writes to a readonly one are dropped. */
+  static ram(
+    name: string,
+    ram: { memory: HostMemory; offset?: bigint; size?: bigint; readonly?: boolean },
+  ): MemoryRegion {
+    const offset = ram.offset ?? 0n;
+    const size = ram.size ?? ram.memory.size - offset;
+    if (offset < 0n || offset + size > ram.memory.size)
+      throw new RangeError(`memory region ${name} reaches beyond its memory`);
+    const readonly = ram.readonly ?? ram.memory.readonly;
+    return new MemoryRegion(name, size, 'ram', { ram: { memory: ram.memory, offset, readonly } });
+  }
+  /** A window of `size` bytes onto `target`, from `offset` of it on. */
+  static alias(name: string, target: MemoryRegion, offset: bigint, size: bigint): MemoryRegion {
+    return new MemoryRegion(name, size, 'alias', { window: { target, offset } });
+  }
+
+  /** Lays `child` over this region; of equal priorities the one added last is on top. */
+  add(child: MemoryRegion, offset: bigint, priority = 0): void {
+    if (this.#subregions.some(({ region }) => region === child))
+      throw new RangeError(`memory region ${child.name} is already part of ${this.name}`);
+    const before = this.#subregions.findIndex((other) => other.priority <= priority);
+    const entry = { region: child, offset, priority };
+    if (before < 0) this.#subregions.push(entry);
+    else this.#subregions.splice(before, 0, entry);
+  }
+
+  /** Takes `child` out; nothing happens when it is not inside. */
+  remove(child: MemoryRegion): void {
+    this.#subregions = this.#subregions.filter(({ region }) => region !== child);
+  }
+
+  /** Topmost first. */
+  get subregions(): readonly Subregion[] {
+    return this.#subregions;
+  }
+
+  /** The host memory behind a RAM region; undefined for other kinds. */
+  get host(): { readonly memory: HostMemory; readonly offset: bigint } | undefined {
+    return this.#content.ram;
+  }
+
+  /**
+   * What serves `offset`, and for how many of the next `length` bytes at least.
+   *
+   * @param offset inside this region
+   */
+  section(offset: bigint, length: bigint): Section {
+    let span = smaller(length, this.size - offset);
+    for (const sub of this.#subregions) {
+      if (!sub.region.enabled) continue;
+      const inner = offset - sub.offset;
+      if (inner < 0n) {
+        span = smaller(span, -inner);
+      } else if (inner < sub.region.size) {
+        const found = sub.region.section(inner, span);
+        if (found.region !== undefined) return found;
+        span = found.length;
+      }
+    }
+    const { window } = this.#content;
+    if (window !== undefined) return this.#through(window, offset, span);
+    return { region: this.kind === 'container' ? undefined : this, offset, length: span };
+  }
+
+  #through({ target, offset: start }: Window, offset: bigint, length: bigint): Section {
+    const inner = start + offset;
+    if (!target.enabled || inner >= target.size) return { region: undefined, offset, length };
+    return target.section(inner, length);
+  }
+
+  /**
+   * How many of `length` bytes the next access of registers at `offset` takes; §6.3 rule 1. The end
+   * of the region does not shorten it: only the address of an access selects registers.
+   */
+  accessLength(offset: bigint, length: number): AccessSize {
+    const { valid, impl } = this.#content.rules ?? {};
+    const limit = Math.min(length, valid?.max ?? 4);
+    const at = Number(offset);
+    let size = 1;
+    while (size * 2 <= limit && (impl?.unaligned === true || at % (size * 2) === 0)) size *= 2;
+    return size as AccessSize;
+  }
+
+  /** Reads a leaf itself, without its sub-regions: RAM, or one access of registers. */
+  readLeaf(offset: bigint, into: Uint8Array): void {
+    const { ram } = this.#content;
+    if (ram !== undefined) ram.memory.read(ram.offset + offset, into);
+    else if (this.kind === 'mmio')
+      bytesFromInt(this.#readRegister(Number(offset), into.length as AccessSize), into);
+  }
+
+  /** Writes a leaf itself: RAM, or one access of registers. */
+  writeLeaf(offset: bigint, from: Uint8Array): void {
+    const { ram } = this.#content;
+    if (ram === undefined)
+      this.#writeRegister(Number(offset), from.length as AccessSize, intFromBytes(from));
+    else if (!ram.readonly) ram.memory.write(ram.offset + offset, from);
+  }
+
+  /** §6.3 rule 2. */
+  #isValid(offset: number, size: AccessSize): boolean {
+    const valid = this.#content.rules?.valid;
+    if (valid?.unaligned !== true && offset % size !== 0) return false;
+    return valid?.max === undefined || (size >= (valid.min ?? 1) && size <= valid.max);
+  }
+
+  /** §6.3 rule 3. */
+  #width(size: AccessSize): AccessSize {
+    const { min = 1, max = 4 } = this.#content.rules?.impl ?? {};
+    return Math.max(Math.min(size, max), min) as AccessSize;
+  }
+
+  #readRegister(offset: number, size: AccessSize): bigint {
+    let value = 0n;
+    this.#serve(offset, size, (ops) => {
+      const width = this.#width(size);
+      for (let i = 0; i < size; i += width)
+        value |= BigInt.asUintN(8 * width, ops.read(offset + i, width)) << BigInt(8 * i);
+    });
+    return BigInt.asUintN(8 * size, value);
+  }
+
+  #writeRegister(offset: number, size: AccessSize, value: bigint): void {
+    this.#serve(offset, size, (ops) => {
+      const width = this.#width(size);
+      for (let i = 0; i < size; i += width)
+        ops.write(offset + i, width, BigInt.asUintN(8 * width, value >> BigInt(8 * i)));
+    });
+  }
+
+  /** Runs callbacks of a valid access; an access from within one of them is refused. */
+  #serve(offset: number, size: AccessSize, run: (ops: MmioOps) => void): void {
+    const { ops } = this.#content;
+    if (ops === undefined || this.#serving || !this.#isValid(offset, size)) return;
+    this.#serving = true;
+    try {
+      run(ops);
+    } finally {
+      this.#serving = false;
+    }
+  }
+}
