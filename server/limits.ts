@@ -1,0 +1,110 @@
+/**
+ * Every bound of the wire in one place: its name on the command line (`--limit NAME=VALUE`), its
+ * default and what happens at it. Each is tested at the edge and one past it.
+ */
+
+export interface LimitDefinition {
+  readonly default: number;
+  readonly min: number;
+  readonly max: number;
+  /** Unit and behaviour at the limit. */
+  readonly doc: string;
+}
+
+const MiB = 2 ** 20;
+
+export const LIMITS = {
+  'json-depth': {
+    default: 1024,
+    min: 1,
+    max: 4096,
+    doc: 'open brackets and braces in one message; the next one is refused with an error',
+  },
+  'json-tokens': {
+    default: 2_097_152,
+    min: 16,
+    max: 16_777_216,
+    doc: 'tokens in one message; the next one is refused with an error',
+  },
+  'json-bytes': {
+    default: 64 * MiB,
+    min: 64,
+    max: 64 * MiB,
+    doc: 'bytes of all tokens of one message, plus one; more is refused with an error',
+  },
+  'requests-queued': {
+    default: 8,
+    min: 1,
+    max: 65_536,
+    doc: 'in-band requests of one client that wait while out-of-band is on; reading stops there',
+  },
+  'reply-bytes': {
+    default: MiB,
+    min: 1,
+    max: 1024 * MiB,
+    doc: 'unread output of one client above which its requests are no longer read',
+  },
+  'event-bytes': {
+    default: 4 * MiB,
+    min: 1,
+    max: 1024 * MiB,
+    doc: 'unread events of one client above which it is disconnected, or, after subscribe-events, waits for the ring',
+  },
+  'event-ring': {
+    default: 4096,
+    min: 1,
+    max: 1_048_576,
+    doc: 'events kept for replay by each machine; older ones are lost, and the loss is told',
+  },
+  clients: {
+    default: 256,
+    min: 1,
+    max: 65_536,
+    doc: 'clients of one monitor at a time; one more is told so and closed',
+  },
+  'websocket-frame-bytes': {
+    default: 16 * MiB,
+    min: 16,
+    max: 1024 * MiB,
+    doc: 'bytes of one incoming WebSocket message; a larger one closes the connection with 1009',
+  },
+  'http-connections': {
+    default: 1024,
+    min: 1,
+    max: 65_536,
+    doc: 'HTTP and WebSocket connections at a time; further ones are closed at once',
+  },
+} as const satisfies Readonly<Record<string, LimitDefinition>>;
+
+export type LimitName = keyof typeof LIMITS;
+export type Limits = Readonly<Record<LimitName, number>>;
+
+const isLimitName = (name: string): name is LimitName => Object.hasOwn(LIMITS, name);
+const names = (): LimitName[] => Object.keys(LIMITS).filter(isLimitName);
+
+/** All limits, the given ones replaced. */
+export const limitsWith = (changed: Partial<Limits> = {}): Limits => {
+  const all: Partial<Record<LimitName, number>> = {};
+  for (const name of names()) all[name] = changed[name] ?? LIMITS[name].default;
+  return all as Limits;
+};
+
+/**
+ * Reads one `NAME=VALUE`.
+ *
+ * @throws Error naming the limit, the value and the rule
+ */
+export const parseLimit = (text: string): { readonly name: LimitName; readonly value: number } => {
+  const equals = text.indexOf('=');
+  const name = equals < 0 ? text : text.slice(0, equals);
+  if (!isLimitName(name))
+    throw new Error(`limit '${name}' is not known; known are ${names().join(', ')}`);
+  const { min, max } = LIMITS[name];
+  const digits = equals < 0 ? '' : text.slice(equals + 1);
+  const value = /^[0-9]{1,15}$/.test(digits) ? Number(digits) : NaN;
+  if (!(value >= min && value <= max))
+    throw new Error(
+      `limit '${name}' takes a number from ${String(min)} to ${String(max)}, not '${digits}'`,
+    );
+  return { name, value };
+};
