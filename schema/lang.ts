@@ -217,7 +217,7 @@ export interface EventDef<N extends string = string, M extends Members = Members
   readonly name: N;
   readonly data: M;
   /** Rate limit: at most one per 1000 ms; `key` names the member that separates streams. */
-  readonly throttle?: { readonly key?: keyof M & string };
+  readonly throttle?: { readonly key?: string };
 }
 
 type CommandSpec<A, R> = Definition & {

@@ -1,0 +1,47 @@
+import type { JsonObject, JsonValue } from '../../schema/json.js';
+import { refused } from '../../schema/error.js';
+import type { Handlers } from '../../schema/lang.js';
+import type * as qdev from '../../schema/qdev.js';
+import type { DeviceEntry } from '../machine/device-entry.js';
+import type { DeviceRequest } from '../machine/device-table.js';
+import type { Machine } from '../machine/machine.js';
+import type { CommandContext } from './context.js';
+
+const textOrNothing = (value: JsonValue | undefined): string | undefined =>
+  typeof value === 'string' ? value : undefined;
+
+/**
+ * Splits the untyped arguments of `device_add`; as QEMU 10.2, an `id` or `bus` that is no string
+ * counts as absent.
+ *
+ * @throws QmpError when `driver` is missing or no string
+ */
+export const deviceRequest = (args: JsonObject): DeviceRequest => {
+  const driver = textOrNothing(args['driver']);
+  if (driver === undefined) throw refused(`Parameter 'driver' is missing`);
+  const values = Object.entries(args).filter(([name]) => !['driver', 'id', 'bus'].includes(name));
+  return {
+    driver,
+    id: textOrNothing(args['id']),
+    bus: textOrNothing(args['bus']),
+    settings: { form: 'json', values },
+  };
+};
+
+/** With `guest-policy=accept` the built-in hotplug driver lets go as soon as the reply is out. */
+const answerUnplug = (machine: Machine, entry: DeviceEntry): void => {
+  if (machine.guestPolicy !== 'accept') return;
+  machine.defer(() => {
+    if (entry.realized) machine.eject(entry);
+  });
+};
+
+export const qdevHandlers = {
+  device_add: async (args, { machine }) => {
+    await machine.devices.add(deviceRequest(args as unknown as JsonObject));
+  },
+  device_del: ({ id }, { machine }) => {
+    answerUnplug(machine, machine.devices.requestUnplug(id));
+  },
+  'device-yank': ({ id }, { machine }) => machine.devices.yank(id),
+} satisfies Handlers<typeof qdev, CommandContext>;

@@ -1,0 +1,75 @@
+import type { DeviceType } from '../../devices/core/device.js';
+import type { Property } from '../../devices/core/property.js';
+import { deviceNotFound, QmpError, refused } from '../../schema/error.js';
+import type { JsonValue } from '../../schema/json.js';
+import type { Handlers, Infer } from '../../schema/lang.js';
+import type * as qom from '../../schema/qom.js';
+import type { ObjectPropertyInfo } from '../../schema/qom.js';
+import { propertiesOf } from '../machine/device-properties.js';
+import { findForList, findObject } from '../machine/qom.js';
+import type { TypeRegistry } from '../machine/type-registry.js';
+import type { CommandContext } from './context.js';
+
+type PropertyInfo = Infer<typeof ObjectPropertyInfo>;
+
+const describe = (name: string, property: Property): PropertyInfo => ({
+  name,
+  type: property.qomType,
+  ...(property.doc === '' ? {} : { description: property.doc }),
+  ...(property.showDefault ? { 'default-value': property.show(property.default) } : {}),
+});
+const ownProperties = (type: DeviceType): PropertyInfo[] =>
+  Object.entries(propertiesOf(type)).map(([name, property]) => describe(name, property));
+
+/** What every device has besides the properties of its type. */
+const DEVICE_BASE: readonly PropertyInfo[] = [
+  { name: 'type', type: 'string' },
+  { name: 'parent_bus', type: 'link<bus>' },
+  { name: 'realized', type: 'bool' },
+  { name: 'hotplugged', type: 'bool' },
+  { name: 'hotpluggable', type: 'bool' },
+];
+
+const deviceProperties = (types: TypeRegistry, typename: string): PropertyInfo[] => {
+  const type = types.device(typename);
+  if (type !== undefined && type.abstract !== true) return ownProperties(type);
+  if (!types.isA(typename, 'device')) throw deviceNotFound(typename);
+  throw refused(`Parameter 'typename' expects a non-abstract device type`);
+};
+
+const allProperties = (types: TypeRegistry, typename: string): PropertyInfo[] => {
+  if (!types.has(typename))
+    throw new QmpError('DeviceNotFound', `Class '${typename}' not found`);
+  const type = types.device(typename);
+  if (type !== undefined) return [...DEVICE_BASE, ...ownProperties(type)];
+  const base = types.isA(typename, 'device') ? DEVICE_BASE : DEVICE_BASE.slice(0, 1);
+  return [...base, ...(types.plainType(typename)?.properties ?? [])];
+};
+
+export const qomHandlers = {
+  'qom-list': ({ path }, { machine }) => findForList(machine.root, path).list(),
+  'qom-get': ({ path, property }, { machine }) => findObject(machine.root, path).get(property),
+  'qom-set': ({ path, property, value }, { machine }) => {
+    findObject(machine.root, path).set(property, value as JsonValue);
+  },
+  'qom-list-types': ({ implements: ancestor, abstract = false }, { machine }) => {
+    const { types } = machine.options;
+    return types.names().flatMap((name) => {
+      if (ancestor !== undefined && !types.isA(name, ancestor)) return [];
+      const isAbstract = types.isAbstract(name);
+      if (isAbstract && !abstract) return [];
+      const parent = types.parentOf(name);
+      return [
+        {
+          name,
+          ...(isAbstract ? { abstract: true } : {}),
+          ...(parent === undefined ? {} : { parent }),
+        },
+      ];
+    });
+  },
+  'device-list-properties': ({ typename }, { machine }) =>
+    deviceProperties(machine.options.types, typename),
+  'qom-list-properties': ({ typename }, { machine }) =>
+    allProperties(machine.options.types, typename),
+} satisfies Handlers<typeof qom, CommandContext>;

@@ -1,0 +1,73 @@
+import { modules } from '../../schema/index.js';
+import { introspect } from '../../schema/introspect.js';
+import type { JsonObject } from '../../schema/json.js';
+import type { CommandDef } from '../../schema/lang.js';
+import { checkArguments } from '../../schema/validate.js';
+import type { CommandEntry } from '../dispatch/dispatcher.js';
+import { writeJson } from '../framing/writer.js';
+import type { Machine } from '../machine/machine.js';
+import { PreparedJson } from '../session/target.js';
+import type { CommandContext } from './context.js';
+import { controlHandlers, type ControlServices } from './control.js';
+import { eventHandlers } from './events.js';
+import { guestHandlers } from './guest.js';
+import { memoryHandlers } from './memory.js';
+import { pciHandlers } from './pci.js';
+import { qdevHandlers } from './qdev.js';
+import { qomHandlers } from './qom.js';
+
+type AnyHandler = (args: never, context: CommandContext) => unknown;
+
+const isCommand = (value: unknown): value is CommandDef =>
+  typeof value === 'object' && value !== null && (value as { kind?: unknown }).kind === 'command';
+
+/** Every command of the schema, in schema order. */
+const allCommands = (): CommandDef[] =>
+  modules.flatMap((module) => Object.values(module).filter(isCommand));
+
+/** Writes the schema once, on first use. */
+const schemaOnce = (): (() => PreparedJson) => {
+  let prepared: PreparedJson | undefined;
+  return () => {
+    if (prepared === undefined) {
+      const value = introspect(modules);
+      prepared = new PreparedJson(value, writeJson(value));
+    }
+    return prepared;
+  };
+};
+
+/** The commands of one machine, by name. */
+export const commandTable = (
+  machine: Machine,
+  native: ControlServices['native'],
+): ReadonlyMap<string, CommandEntry> => {
+  const defs = allCommands();
+  const names = defs.map(({ name }) => name).reverse();
+  const control = controlHandlers({ commandNames: () => names, schema: schemaOnce(), native });
+  const handlers: Record<string, AnyHandler> = {
+    ...control,
+    ...eventHandlers,
+    ...guestHandlers,
+    ...memoryHandlers,
+    ...pciHandlers,
+    ...qdevHandlers,
+    ...qomHandlers,
+  };
+  return new Map(defs.map((def) => [def.name, entryFor(def, handlers[def.name], machine)]));
+};
+
+const entryFor = (
+  def: CommandDef,
+  handler: AnyHandler | undefined,
+  machine: Machine,
+): CommandEntry => {
+  if (handler === undefined) throw new Error(`no handler for command ${def.name}`);
+  return {
+    def,
+    run: (args: JsonObject | undefined, client) => {
+      const checked = def.gen === false ? (args ?? {}) : checkArguments(def, args);
+      return handler(checked as never, { machine, client });
+    },
+  };
+};

@@ -1,0 +1,49 @@
+import type { MachineKind } from '../devices/platform/platform.js';
+import type { JsonObject } from '../schema/json.js';
+import type { Limits } from './limits.js';
+import type { LogLevel } from './log.js';
+import type { GlobalSetting, GuestPolicy } from './machine/machine.js';
+
+/** Where a monitor meets its clients. */
+export type MonitorEndpoint =
+  | { readonly kind: 'unix-listen'; readonly path: string; readonly wait: boolean }
+  | { readonly kind: 'unix-connect'; readonly path: string }
+  | { readonly kind: 'stdio' };
+
+export interface MonitorConfig {
+  readonly endpoint: MonitorEndpoint;
+  readonly pretty: boolean;
+}
+
+/** An object or a device as somebody wrote it: JSON, or key=value text. `origin` names it in errors. */
+export type Written = { readonly origin: string } & (
+  | { readonly form: 'json'; readonly values: JsonObject }
+  | { readonly form: 'text'; readonly values: readonly (readonly [string, string])[] }
+);
+
+export interface MachineConfig {
+  readonly name: string;
+  readonly guestName: string | undefined;
+  readonly uuid: string | undefined;
+  readonly kind: MachineKind;
+  /** Bytes. */
+  readonly ramSize: bigint;
+  readonly ramBackend: string | undefined;
+  readonly defaults: boolean;
+  readonly guestPolicy: GuestPolicy;
+  /** `-S`: wait for `cont`. */
+  readonly paused: boolean;
+  readonly globals: readonly GlobalSetting[];
+  readonly objects: readonly Written[];
+  readonly devices: readonly Written[];
+  readonly monitors: readonly MonitorConfig[];
+}
+
+export interface DaemonConfig {
+  readonly machines: readonly MachineConfig[];
+  /** HTTP and WebSocket; undefined: none. */
+  readonly listen: { readonly host: string; readonly port: number } | undefined;
+  readonly limits: Limits;
+  readonly logLevel: LogLevel;
+  readonly pidfile: string | undefined;
+}

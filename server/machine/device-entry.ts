@@ -1,0 +1,67 @@
+import type { Device, DeviceType } from '../../devices/core/device.js';
+import { asPciDevice, type PciDevice } from '../../devices/pci/function.js';
+import type { PciBus } from '../../devices/pci/bus.js';
+import { refused } from '../../schema/error.js';
+import type { PropertyBag } from './device-properties.js';
+import { QomObject } from './qom.js';
+
+/** One device of a machine and everything the machine knows about it. */
+export interface DeviceEntry {
+  readonly id: string | undefined;
+  readonly type: DeviceType;
+  readonly device: Device;
+  readonly pci: PciDevice | undefined;
+  readonly object: QomObject;
+  readonly properties: PropertyBag;
+  readonly hotplugged: boolean;
+  realized: boolean;
+  /** Aborted when the device leaves. */
+  readonly gone: AbortController;
+}
+
+/** The QOM name of the object that stands for a bus. */
+export const busObject = (bus: PciBus): QomObject => new QomObject(bus.typeName, bus);
+
+/** Adds the properties that clients see on a device object. */
+export const exposeDevice = (
+  entry: DeviceEntry,
+  bus: { object: QomObject | undefined; hotpluggable: () => boolean },
+): void => {
+  const { object, properties, type } = entry;
+  for (const [name, definition] of Object.entries(properties.definitions)) {
+    const isLink = definition.link !== undefined;
+    object.addProperty(name, {
+      type: definition.qomType,
+      description: definition.doc,
+      get: () => (name === 'addr' ? showAddress(entry) : properties.show(name)),
+      target: () => properties.linkTarget(name),
+      set: () => {
+        throw refused(afterRealize(entry, name, isLink));
+      },
+    });
+  }
+  object.addProperty('realized', { type: 'bool', get: () => entry.realized });
+  object.addProperty('hotplugged', { type: 'bool', get: () => entry.hotplugged });
+  object.addProperty('hotpluggable', {
+    type: 'bool',
+    get: () => type.hotpluggable !== false && bus.hotpluggable(),
+  });
+  object.addProperty('parent_bus', {
+    type: 'link<bus>',
+    get: () => bus.object?.path ?? '',
+    target: () => bus.object,
+  });
+};
+
+const showAddress = (entry: DeviceEntry): bigint => BigInt(entry.pci?.pci.devfn ?? -1);
+
+const afterRealize = (entry: DeviceEntry, name: string, isLink: boolean): string => {
+  const what = isLink ? 'link property' : 'property';
+  const whom =
+    entry.id === undefined
+      ? `anonymous device (type '${entry.type.name}')`
+      : `device '${entry.id}' (type '${entry.type.name}')`;
+  return `Attempt to set ${what} '${name}' on ${whom} after it was realized`;
+};
+
+export const pciPart = asPciDevice;

@@ -1,0 +1,311 @@
+import type { Device, DeviceContext, DeviceType, Log } from '../../devices/core/device.js';
+import type { PropertyValues, Properties } from '../../devices/core/property.js';
+import type { PciBus } from '../../devices/pci/bus.js';
+import type { PciFunction } from '../../devices/pci/function.js';
+import type { BoardDevice, Platform } from '../../devices/platform/platform.js';
+import { deviceNotFound, refused } from '../../schema/error.js';
+import { findBus, type BusTree } from './buses.js';
+import { exposeDevice, busObject, pciPart, type DeviceEntry } from './device-entry.js';
+import { PropertyBag, type Settings } from './device-properties.js';
+import { isIdentifier } from './identifier.js';
+import { QomObject, resolvePath } from './qom.js';
+import type { TypeRegistry } from './type-registry.js';
+
+/** A device to be made: `device_add` or `-device`. */
+export interface DeviceRequest {
+  readonly driver: string;
+  readonly id: string | undefined;
+  readonly bus: string | undefined;
+  readonly settings: Settings;
+}
+
+export interface DeviceTableOptions {
+  readonly root: QomObject;
+  readonly peripheral: QomObject;
+  readonly anonymous: QomObject;
+  readonly unattached: QomObject;
+  readonly types: TypeRegistry;
+  readonly platform: () => Platform;
+  readonly context: (
+    entry: Pick<DeviceContext, 'id' | 'path' | 'typeName'>,
+  ) => DeviceContext;
+  readonly globals: (type: DeviceType) => readonly (readonly [string, string])[];
+  readonly log: Log;
+  /** Cold-plug is over: what comes now is hot-plugged. */
+  readonly ready: () => boolean;
+  /** A device has left; `DEVICE_DELETED` is due. */
+  readonly deleted: (entry: DeviceEntry, path: string) => void;
+}
+
+/** The devices of one machine: made, found, taken away. */
+export class DeviceTable implements BusTree {
+  readonly #options: DeviceTableOptions;
+  readonly #entries = new Set<DeviceEntry>();
+  readonly #byFunction = new Map<PciFunction, DeviceEntry>();
+  readonly #busObjects = new Map<PciBus, QomObject>();
+  #nextAnonymous = 0;
+  #nextUnattached = 0;
+
+  constructor(options: DeviceTableOptions) {
+    this.#options = options;
+  }
+
+  get entries(): Iterable<DeviceEntry> {
+    return this.#entries;
+  }
+  get roots(): readonly PciBus[] {
+    return this.#options.platform().roots;
+  }
+  childBuses(bus: PciBus): readonly PciBus[] {
+    return this.#newestFirst(bus).flatMap((entry) => entry.pci?.secondaryBus ?? []);
+  }
+  busesOfDevice(bus: PciBus, name: string): readonly PciBus[] | undefined {
+    const on = this.#newestFirst(bus);
+    const entry = on.find(({ id }) => id === name) ?? on.find(({ type }) => type.name === name);
+    if (entry === undefined) return undefined;
+    return entry.pci?.secondaryBus === undefined ? [] : [entry.pci.secondaryBus];
+  }
+  ofFunction(fn: PciFunction): DeviceEntry | undefined {
+    return this.#byFunction.get(fn);
+  }
+  /** The object under which a bus stands in the tree. */
+  busObject(bus: PciBus): QomObject | undefined {
+    return this.#busObjects.get(bus);
+  }
+
+  /**
+   * Makes a device, in the order of reference/pci-and-memory-devices.md §3.1; a failure leaves
+   * nothing behind.
+   *
+   * @throws QmpError with the texts of §3.4
+   */
+  async add(request: DeviceRequest): Promise<DeviceEntry> {
+    const { types, root, ready } = this.#options;
+    if (request.id !== undefined && !isIdentifier(request.id))
+      throw refused(`Parameter 'id' expects an identifier`);
+    const type = types.creatable(request.driver);
+    const bus = findBus(this, type, request.bus);
+    const hotplugged = ready();
+    if (hotplugged) this.#checkHotplug(type, bus);
+    if (request.id !== undefined && this.#options.peripheral.children.has(request.id))
+      throw refused(`Duplicate device ID '${request.id}'`);
+    const bag = new PropertyBag(type, root, types);
+    for (const [name, text] of this.#options.globals(type)) bag.setText(name, text);
+    bag.setAll(request.settings);
+    const entry = this.#create(request.id, type, bag, hotplugged);
+    try {
+      await this.#plug(entry, bus);
+    } catch (error) {
+      this.#forget(entry);
+      throw error;
+    }
+    return entry;
+  }
+
+  /** Puts a device of the board in its place; these never fail. */
+  async addBoard(board: BoardDevice, bus: PciBus, hostObject: QomObject): Promise<void> {
+    const type = boardType(board);
+    const object = new QomObject(board.typeName, board.device);
+    if (board.path === 'unattached')
+      this.#options.unattached.addChild(`device[${String(this.#nextUnattached++)}]`, object);
+    else hostObject.addChild(board.path.slice('host/'.length), object);
+    const bag = new PropertyBag(type, this.#options.root, this.#options.types);
+    const entry = entryOf(undefined, type, board.device, object, bag, false);
+    bus.attach(board.device.pci, board.devfn);
+    await board.device.realize();
+    this.#settle(entry, bus);
+  }
+  /** Makes a bus visible in the tree, below the object of the device or host that brings it. */
+  addBusObject(bus: PciBus, above: QomObject): void {
+    const object = busObject(bus);
+    above.addChild(bus.name, object);
+    this.#busObjects.set(bus, object);
+    const { platform } = this.#options;
+    object.addProperty('acpi-pcihp-bsel', {
+      type: 'uint32',
+      get: () => {
+        const bsel = platform().bsel(bus);
+        if (bsel === undefined)
+          throw refused(`Property '${object.typeName}.acpi-pcihp-bsel' not found`);
+        return BigInt(bsel);
+      },
+    });
+  }
+
+  /**
+   * Finds a device by id, absolute path, or path relative to `/machine/peripheral`.
+   *
+   * @throws QmpError DeviceNotFound, or `X is not a device`
+   */
+  find(name: string): DeviceEntry {
+    const { root, peripheral } = this.#options;
+    const object = name.startsWith('/')
+      ? undefinedUnlessFound(resolvePath(root, name))
+      : peripheral.walk(name.split('/').filter((part) => part !== ''));
+    if (object === undefined) throw deviceNotFound(name);
+    const entry = [...this.#entries].find((candidate) => candidate.object === object);
+    if (entry === undefined) throw refused(`${name === '' ? '' : name} is not a device`);
+    return entry;
+  }
+
+  /** `device_del`: asks for removal; the guest side completes it. @throws QmpError, §3.5 */
+  requestUnplug(name: string): DeviceEntry {
+    const entry = this.find(name);
+    const bus = entry.pci?.pci.bus;
+    if (entry.pci === undefined || bus === undefined) throw deviceNotFound(name);
+    this.#checkHotplug(entry.type, bus);
+    bus.hotplug?.unplugRequest(entry.pci.pci, name);
+    return entry;
+  }
+
+  /** `device-yank`: surprise removal; the slot notices, the guest side is not asked. */
+  yank(name: string): void {
+    const entry = this.find(name);
+    const bus = entry.pci?.pci.bus;
+    if (entry.pci === undefined || bus === undefined) throw deviceNotFound(name);
+    this.#checkHotplug(entry.type, bus);
+    const { pci: fn } = entry.pci;
+    this.remove(entry);
+    bus.hotplug?.yanked(fn);
+  }
+
+  /** Takes a device away at once, what is behind it first (newest child first). */
+  remove(entry: DeviceEntry): void {
+    const secondary = entry.pci?.secondaryBus;
+    if (secondary !== undefined)
+      for (const child of this.#newestFirst(secondary)) this.remove(child);
+    const path = entry.object.path;
+    entry.gone.abort();
+    this.#unplug(entry);
+    this.#options.deleted(entry, path);
+  }
+  /** Unrealizes everything, newest first; for the end of the machine. */
+  async close(): Promise<void> {
+    for (const entry of [...this.#entries].reverse()) {
+      entry.gone.abort();
+      await entry.device.unrealize();
+    }
+    this.#entries.clear();
+  }
+
+  #checkHotplug(type: DeviceType, bus: PciBus): void {
+    if (type.hotpluggable === false)
+      throw refused(`Device '${type.name}' does not support hotplugging`);
+    if (bus.hotplug === undefined)
+      throw refused(`Bus '${bus.name}' does not support hotplugging`);
+  }
+  #newestFirst(bus: PciBus): DeviceEntry[] {
+    return [...this.#entries].filter((entry) => entry.pci?.pci.bus === bus).reverse();
+  }
+  #create(
+    id: string | undefined,
+    type: DeviceType,
+    bag: PropertyBag,
+    hotplugged: boolean,
+  ): DeviceEntry {
+    const above = id === undefined ? this.#options.anonymous : this.#options.peripheral;
+    const name = id ?? `device[${String(this.#nextAnonymous++)}]`;
+    const path = `${above.path}/${name}`;
+    const context = this.#options.context({ id, path, typeName: type.name });
+    const device = type.create(context, bag.values() as PropertyValues<Properties>);
+    const object = new QomObject(type.name, device);
+    above.addChild(name, object);
+    return entryOf(id, type, device, object, bag, hotplugged);
+  }
+  async #plug(entry: DeviceEntry, bus: PciBus): Promise<void> {
+    const pci = entry.pci;
+    if (pci === undefined) throw refused(`Device '${entry.type.name}' can't go on ${bus.typeName} bus`);
+    const fn = pci.pci;
+    fn.multifunction = entry.properties.value('multifunction') === true;
+    bus.beforePlug?.(fn);
+    bus.hotplug?.prePlug(fn, bus, entry.hotplugged);
+    const addr = Number(entry.properties.value('addr') ?? -1);
+    const devfn = bus.chooseAddress(fn, {
+      addr,
+      multifunction: fn.multifunction,
+      hotplugged: entry.hotplugged,
+    });
+    bus.attach(fn, devfn);
+    try {
+      await entry.device.realize();
+    } catch (error) {
+      bus.detach(fn);
+      throw error;
+    }
+    this.#settle(entry, bus);
+    if (entry.hotplugged) entry.device.reset('cold');
+    bus.hotplug?.plug(fn, entry.hotplugged);
+  }
+  #settle(entry: DeviceEntry, bus: PciBus): void {
+    entry.realized = true;
+    this.#entries.add(entry);
+    const { pci } = entry;
+    if (pci !== undefined) {
+      this.#byFunction.set(pci.pci, entry);
+      if (pci.secondaryBus !== undefined) {
+        this.addBusObject(pci.secondaryBus, entry.object);
+        this.#options.platform().adoptBus(pci.secondaryBus, pci, entry.hotplugged);
+      }
+    }
+    exposeDevice(entry, {
+      object: this.#busObjects.get(bus),
+      hotpluggable: () => bus.hotplug !== undefined,
+    });
+  }
+  #unplug(entry: DeviceEntry): void {
+    const { pci } = entry;
+    const bus = pci?.pci.bus;
+    const done = entry.device.unrealize();
+    if (done instanceof Promise)
+      done.catch((error: unknown) => {
+        this.#options.log.error({ err: error, path: entry.object.path }, 'unrealize failed');
+      });
+    if (pci !== undefined) {
+      if (pci.secondaryBus !== undefined) {
+        this.#options.platform().dropBus(pci.secondaryBus);
+        this.#busObjects.delete(pci.secondaryBus);
+      }
+      bus?.detach(pci.pci);
+      this.#byFunction.delete(pci.pci);
+    }
+    entry.realized = false;
+    this.#forget(entry);
+  }
+  #forget(entry: DeviceEntry): void {
+    this.#entries.delete(entry);
+    entry.object.unparent();
+  }
+}
+
+const undefinedUnlessFound = (result: ReturnType<typeof resolvePath>): QomObject | undefined =>
+  result.kind === 'found' ? result.object : undefined;
+
+const entryOf = (
+  id: string | undefined,
+  type: DeviceType,
+  device: Device,
+  object: QomObject,
+  properties: PropertyBag,
+  hotplugged: boolean,
+): DeviceEntry => ({
+  id,
+  type,
+  device,
+  pci: pciPart(device),
+  object,
+  properties,
+  hotplugged,
+  realized: false,
+  gone: new AbortController(),
+});
+
+/** The type of a board device: there is nothing to set on it, and nobody can make another. */
+const boardType = (board: BoardDevice): DeviceType => ({
+  name: board.typeName,
+  parent: 'pci-device',
+  interfaces: ['conventional-pci-device'],
+  userCreatable: false,
+  hotpluggable: false,
+  properties: {},
+  create: () => board.device,
+});

@@ -1,0 +1,236 @@
+import type { DeviceContext, DeviceType, ResetType } from '../../devices/core/device.js';
+import type { HostMemoryService } from '../../devices/core/host-memory.js';
+import type { PciFunction } from '../../devices/pci/function.js';
+import { createPlatform } from '../../devices/platform/index.js';
+import type { MachineKind, Platform, PlatformHost } from '../../devices/platform/platform.js';
+import { Powerdown } from '../../schema/control.js';
+import { refused } from '../../schema/error.js';
+import type { EventData, EventDef } from '../../schema/lang.js';
+import { DeviceDeleted } from '../../schema/qdev.js';
+import type { RootLog } from '../log.js';
+import type { DeviceEntry } from './device-entry.js';
+import { DeviceTable } from './device-table.js';
+import { ObjectTable } from './object-table.js';
+import { QomObject } from './qom.js';
+import { RunState, type ShutdownReason } from './run-state.js';
+import type { Turn } from './turn.js';
+import type { TypeRegistry } from './type-registry.js';
+import { VirtualClock } from './virtual-clock.js';
+
+export const GUEST_POLICIES = ['manual', 'accept', 'reject'] as const;
+export type GuestPolicy = (typeof GUEST_POLICIES)[number];
+
+/** `-global DRIVER.PROPERTY=VALUE`. */
+export interface GlobalSetting {
+  readonly driver: string;
+  readonly property: string;
+  readonly value: string;
+}
+
+export interface MachineOptions {
+  /** Name under which the daemon knows the machine. */
+  readonly name: string;
+  /** `-name`; undefined answers `query-name` with an empty object. */
+  readonly guestName: string | undefined;
+  readonly uuid: string | undefined;
+  readonly kind: MachineKind;
+  readonly ramSize: bigint;
+  /** `-machine memory-backend=ID`. */
+  readonly ramBackend: string | undefined;
+  /** False with `-nodefaults`: no VGA, no network card. */
+  readonly defaults: boolean;
+  readonly guestPolicy: GuestPolicy;
+  readonly globals: readonly GlobalSetting[];
+  readonly types: TypeRegistry;
+  readonly hostMemory: HostMemoryService;
+  readonly log: RootLog;
+  readonly turn: Turn;
+  readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
+  /** Called once when the machine is to end (`quit`). */
+  readonly onQuit: () => void;
+}
+
+/** What one QEMU process is to its clients (design §2). */
+export class Machine {
+  readonly options: MachineOptions;
+  readonly root = new QomObject('container');
+  readonly clock = new VirtualClock();
+  readonly runState: RunState;
+  readonly objects: ObjectTable;
+  readonly devices: DeviceTable;
+  readonly platform: Platform;
+  readonly turn: Turn;
+  readonly #object: QomObject;
+  readonly #deferred: (() => void)[] = [];
+  readonly #resetHooks = new Set<() => void>();
+  #guestPolicy: GuestPolicy;
+  #ready = false;
+  #closed = false;
+
+  constructor(options: MachineOptions) {
+    this.options = options;
+    this.turn = options.turn;
+    this.#guestPolicy = options.guestPolicy;
+    this.runState = new RunState(this.clock, options.emit);
+    const objects = this.root.addChild('objects', new QomObject('container'));
+    this.root.addChild('chardevs', new QomObject('container'));
+    this.objects = new ObjectTable({ container: objects, hostMemory: options.hostMemory });
+    this.platform = createPlatform(options.kind, {
+      ramSize: options.ramSize,
+      ram: () => this.objects.ram,
+      defaults: options.defaults,
+      host: this.#platformHost(),
+    });
+    this.#object = new QomObject(`${this.platform.canonicalName}-machine`, this);
+    this.root.addChild('machine', this.#object);
+    this.#exposeMachine();
+    const folder = (name: string): QomObject =>
+      this.#object.addChild(name, new QomObject('container'));
+    this.devices = new DeviceTable({
+      root: this.root,
+      peripheral: folder('peripheral'),
+      anonymous: folder('peripheral-anon'),
+      unattached: folder('unattached'),
+      types: options.types,
+      platform: () => this.platform,
+      context: (entry) => this.#context(entry),
+      globals: (type) => this.#globalsFor(type),
+      log: options.log,
+      ready: () => this.#ready,
+      deleted: (entry, path) => this.#deviceDeleted(entry, path),
+    });
+  }
+
+  get guestPolicy(): GuestPolicy {
+    return this.#guestPolicy;
+  }
+  /** False while the machine still takes cold-plugged devices. */
+  get ready(): boolean {
+    return this.#ready;
+  }
+
+  /** Builds the board: RAM, host bridges, default devices. */
+  async build(): Promise<void> {
+    const { kind, ramSize, ramBackend } = this.options;
+    if (kind !== 'none') this.objects.claimRam(kind === 'pc' || kind === 'q35' ? 'pc.ram' : '', ramSize, ramBackend);
+    for (const host of this.platform.hosts) {
+      const object = this.#object.addChild(host.qomName, new QomObject(host.typeName, host));
+      this.devices.addBusObject(host.bus, object);
+    }
+    const [host] = this.platform.hosts;
+    if (host === undefined) return;
+    const object = this.#object.children.get(host.qomName) ?? this.#object;
+    for (const board of this.platform.board) await this.devices.addBoard(board, host.bus, object);
+  }
+  /** Ends cold-plug: everything is reset once, and the machine runs unless it is to wait. */
+  start(paused: boolean): void {
+    this.#ready = true;
+    this.platform.ready();
+    this.#resetDevices('cold');
+    if (!paused) this.runState.begin();
+  }
+
+  /** `system_reset`: devices, then the platform, then RESET; removals it completes are told later. */
+  reset(): void {
+    this.#resetDevices('warm');
+    for (const hook of this.#resetHooks) hook();
+    this.runState.reset();
+  }
+  powerdown(): void {
+    this.options.emit(Powerdown, {});
+  }
+  /** `quit` and signals: SHUTDOWN now, the end once the reply is out. */
+  shutdown(reason: ShutdownReason): void {
+    this.runState.shutdown(reason);
+    this.defer(this.options.onQuit);
+  }
+  /** Runs `action` once the reply of the running command is on its way. */
+  defer(action: () => void): void {
+    this.#deferred.push(action);
+    if (this.#deferred.length === 1) setImmediate(() => this.#runDeferred());
+  }
+  /** Calls `hook` at every system reset; returns the unsubscribe. */
+  onReset(hook: () => void): () => void {
+    this.#resetHooks.add(hook);
+    return () => this.#resetHooks.delete(hook);
+  }
+  /** Unrealizes all devices, gives all memory back. Safe to call twice. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.clock.close();
+    await this.devices.close();
+    this.objects.close();
+  }
+
+  /** The guest lets go of a function whose removal was asked for (`guest-eject`, guest policy). */
+  eject(entry: DeviceEntry): void {
+    const fn = entry.pci?.pci;
+    if (fn?.bus?.hotplug === undefined)
+      throw refused(`device '${entry.id ?? entry.object.path}' is on no bus that can hot-unplug`);
+    this.platform.guestEject(fn, true);
+  }
+
+  #runDeferred(): void {
+    for (const action of this.#deferred.splice(0)) {
+      try {
+        action();
+      } catch (error) {
+        this.options.log.error({ err: error }, 'deferred work failed');
+      }
+    }
+  }
+  #resetDevices(type: ResetType): void {
+    for (const entry of this.devices.entries) entry.device.reset(type);
+    this.platform.reset();
+  }
+  #deviceDeleted(entry: DeviceEntry, path: string): void {
+    const data = entry.id === undefined ? { path } : { device: entry.id, path };
+    this.defer(() => this.options.emit(DeviceDeleted, data));
+  }
+  #context(entry: Pick<DeviceContext, 'id' | 'path' | 'typeName'>): DeviceContext {
+    return {
+      ...entry,
+      log: this.options.log.child({ device: entry.id ?? entry.path }),
+      clock: this.clock,
+      hostMemory: this.options.hostMemory,
+      emit: this.options.emit,
+      platform: this.platform,
+    };
+  }
+  #globalsFor(type: DeviceType): (readonly [string, string])[] {
+    return this.options.globals
+      .filter(({ driver }) => this.options.types.isA(type.name, driver))
+      .map(({ property, value }) => [property, value] as const);
+  }
+  #platformHost(): PlatformHost {
+    return {
+      clock: this.clock,
+      log: this.options.log.child({ part: 'platform' }),
+      global: (driver, property) =>
+        this.options.globals.findLast((g) => g.driver === driver && g.property === property)
+          ?.value,
+      remove: (fn: PciFunction) => {
+        const entry = this.devices.ofFunction(fn);
+        if (entry !== undefined) this.devices.remove(entry);
+      },
+    };
+  }
+  #exposeMachine(): void {
+    this.#object.addProperty('guest-policy', {
+      type: 'GuestPolicy',
+      description: 'how built-in drivers answer for the guest: manual, accept or reject',
+      get: () => this.#guestPolicy,
+      set: (value) => {
+        const policy = GUEST_POLICIES.find((candidate) => candidate === value);
+        if (policy === undefined)
+          throw refused(
+            typeof value === 'string'
+              ? `Parameter 'guest-policy' does not accept value '${value}'`
+              : `Invalid parameter type for 'guest-policy', expected: string`,
+          );
+        this.#guestPolicy = policy;
+      },
+    });
+  }
+}
