@@ -1,4 +1,5 @@
 import type { EventData, EventDef } from '../../schema/lang.js';
+import type { PlatformServices } from '../platform/platform.js';
 import type { Clock } from './clock.js';
 import type { HostMemoryService } from './host-memory.js';
 import type { Properties, PropertyValues } from './property.js';
@@ -55,6 +56,8 @@ export interface DeviceContext {
   /** The machine's virtual clock. */
   readonly clock: Clock;
   readonly hostMemory: HostMemoryService;
+  /** For bridges and expanders; undefined where there is no PCI. */
+  readonly platform?: PlatformServices;
   emit<E extends EventDef>(event: E, data: EventData<E>): void;
 }
 

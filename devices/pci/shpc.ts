@@ -166,7 +166,10 @@ export class Shpc implements HotplugController {
     this.#pending.delete(fn);
     const slot = this.#slotOf(fn.devfn);
     if (this.#functionsIn(slot).some((other) => other !== fn)) return;
-    this.#setSlot(slot, (this.#slot(slot) & SLOT.LEDS) | SLOT.DISABLED | SLOT.LATCH_OPEN | SLOT.EMPTY);
+    this.#setSlot(
+      slot,
+      (this.#slot(slot) & SLOT.LEDS) | SLOT.DISABLED | SLOT.LATCH_OPEN | SLOT.EMPTY,
+    );
     this.#raise(slot, EVENT.PRESENCE | EVENT.LATCH);
   }
 
