@@ -2,13 +2,7 @@ import type { Socket } from 'node:net';
 
 /** A JSON value with exact integers: `bigint` without fraction or exponent, else `number`. */
 export type Json =
-  | null
-  | boolean
-  | bigint
-  | number
-  | string
-  | readonly Json[]
-  | { readonly [key: string]: Json };
+  null | boolean | bigint | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** How long a server may take for one message before the test gives up on it. */
 const PATIENCE_MS = 5000;
