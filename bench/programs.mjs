@@ -1,0 +1,79 @@
+// The programs that are compared, and how one is started and ended.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Client } from './client.mjs';
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const qmemdScript = join(here, '../dist/bin/qmemd.js');
+const listening = (path) => ['-qmp', `unix:${path},server=on,wait=off`];
+
+/** Each program: `arguments(socket, options)` is its whole command line. */
+export const programs = {
+  qemu: {
+    label: 'QEMU',
+    arguments: (path, options) => [
+      'qemu-system-x86_64',
+      '-display',
+      'none',
+      '-accel',
+      'tcg',
+      ...options,
+      ...listening(path),
+    ],
+  },
+  qmemd: {
+    label: 'qmemd',
+    arguments: (path, options) => [process.execPath, qmemdScript, ...options, ...listening(path)],
+  },
+  qmemdWithoutNative: {
+    label: 'qmemd without native layer',
+    arguments: (path, options) => [
+      process.execPath,
+      '--import',
+      join(here, 'without-koffi.mjs'),
+      qmemdScript,
+      ...options,
+      ...listening(path),
+    ],
+  },
+  bare: {
+    label: 'bare Node',
+    arguments: (path) => [process.execPath, join(here, 'line-server.mjs'), path],
+  },
+};
+
+/** Names of the programs that can be run here. */
+export const available = () => {
+  const qemu = spawnSync('qemu-system-x86_64', ['-version'], { stdio: 'ignore' });
+  const names = ['bare'];
+  if (existsSync(qmemdScript)) names.push('qmemd', 'qmemdWithoutNative');
+  if (qemu.error === undefined) names.push('qemu');
+  return names;
+};
+
+let serial = 0;
+
+/**
+ * Starts a program with a listening socket in `dir` and reads its greeting.
+ *
+ * @returns the client, milliseconds from spawn to greeting, and `stop`
+ */
+export const start = async (name, dir, options = []) => {
+  const path = join(dir, `${serial++}.sock`);
+  const [command, ...rest] = programs[name].arguments(path, options);
+  const begin = performance.now();
+  const child = spawn(command, rest, { stdio: ['ignore', 'ignore', 'inherit'] });
+  let running = true;
+  const gone = new Promise((resolve) => child.once('close', resolve)).then(() => (running = false));
+  const client = await Client.open(path, { alive: () => running });
+  const greetingMs = performance.now() - begin;
+  await client.call({ execute: 'qmp_capabilities' });
+  const stop = async () => {
+    client.close();
+    child.kill('SIGKILL');
+    await gone;
+  };
+  return { client, greetingMs, stop, pid: child.pid };
+};

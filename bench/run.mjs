@@ -1,0 +1,113 @@
+// npm run bench: qmemd beside real QEMU and beside the least that Node can do, in one run.
+// It measures and reports; it never fails because of a number.
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { cpus, loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { pairs, rates, startUps } from './measures.mjs';
+import { available, programs } from './programs.mjs';
+
+const median = (samples) => {
+  const sorted = [...samples].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+};
+
+/** Median of the ratios of samples that were taken next to each other. */
+const ratio = (mine, theirs) => median(mine.map((sample, i) => sample / theirs[i]));
+
+const number = (value) =>
+  value >= 1000 ? Math.round(value).toLocaleString('en-US') : value.toFixed(2);
+
+const row = (what, unit, mine, peer, theirs, target) => ({
+  what,
+  unit,
+  qmemd: median(mine),
+  peer: programs[peer].label,
+  figure: median(theirs),
+  ratio: ratio(mine, theirs),
+  target,
+});
+
+/** Rows for every peer that was measured. */
+const compare = (what, unit, samples, targets) =>
+  Object.entries(targets).flatMap(([peer, target]) =>
+    samples[peer]?.length > 0 ? [row(what, unit, samples.qmemd, peer, samples[peer], target)] : [],
+  );
+
+const rateRows = (samples) => [
+  ...compare('query-status, one at a time', '/s', samples['status-1'], {
+    qemu: '>= 2.5',
+    bare: '>= 0.85',
+    qmemdWithoutNative: '-',
+  }),
+  ...compare('query-status, 8 in flight', '/s', samples['status-8'], {
+    qemu: '>= 8',
+    bare: '-',
+    qmemdWithoutNative: '-',
+  }),
+  ...compare('query-status, 64 in flight', '/s', samples['status-64'], {
+    qemu: '-',
+    bare: '>= 0.5, or 100,000/s',
+    qmemdWithoutNative: '-',
+  }),
+  ...compare('query-qmp-schema', '/s', samples['schema'], {
+    qemu: '>= 30',
+    qmemdWithoutNative: '-',
+  }),
+];
+
+const pairRow = (thousands) => ({
+  what: '10 000 device_add + unplug: last thousand against first',
+  unit: 'ms',
+  qmemd: thousands.at(-1),
+  peer: 'first thousand',
+  figure: thousands[0],
+  ratio: thousands.at(-1) / thousands[0],
+  target: '<= 1',
+});
+
+const print = (rows) => {
+  const cells = rows.map((r) => [
+    r.what,
+    `${number(r.qmemd)} ${r.unit}`,
+    r.peer,
+    `${number(r.figure)} ${r.unit}`,
+    r.ratio.toFixed(2),
+    r.target,
+  ]);
+  const table = [['measure', 'qmemd', 'peer', 'its figure', 'ratio', 'wanted'], ...cells];
+  const widths = table[0].map((_, i) => Math.max(...table.map((line) => line[i].length)));
+  for (const line of table) console.log(line.map((cell, i) => cell.padEnd(widths[i])).join('  '));
+};
+
+const main = async () => {
+  const names = available();
+  if (!names.includes('qmemd')) throw new Error('dist/bin/qmemd.js is missing: npm run build');
+  if (!names.includes('qemu'))
+    console.log('qemu-system-x86_64 is not installed: no ratios against it');
+  const dir = mkdtempSync(join(tmpdir(), 'qmemd-bench-'));
+  try {
+    const rows = rateRows(await rates(names, dir, 7));
+    const starting = names.filter((name) => name !== 'qmemdWithoutNative');
+    const startUp = await startUps(starting, dir, 15);
+    rows.push(...compare('start to greeting', 'ms', startUp, { bare: '<= 1.5', qemu: '-' }));
+    const thousands = await pairs(dir, 10);
+    rows.push(pairRow(thousands));
+    print(rows);
+    const machine = {
+      node: process.version,
+      cpu: cpus()[0]?.model,
+      cores: cpus().length,
+      load: loadavg()[0],
+    };
+    const results = { at: new Date().toISOString(), machine, rows, thousandsMs: thousands };
+    writeFileSync(
+      new URL('results.json', import.meta.url),
+      `${JSON.stringify(results, null, 2)}\n`,
+    );
+  } finally {
+    rmSync(dir, { recursive: true, force: true });
+  }
+};
+
+await main();
