@@ -28,10 +28,11 @@ export type Outcome =
 /** The session as a command sees it. */
 export interface CommandClient {
   /** Turns qmemd's own events on for this session (`subscribe-events`). */
-  subscribe(request: {
-    events: readonly string[] | undefined;
-    since: bigint | undefined;
-  }): { stream: string; sequence: bigint; lost: bigint };
+  subscribe(request: { events: readonly string[] | undefined; since: bigint | undefined }): {
+    stream: string;
+    sequence: bigint;
+    lost: bigint;
+  };
   /** After the reply of the running command: flush, close, answer nothing more. */
   closeAfterReply(): void;
   /** Aborted when the client is gone. */

@@ -1,0 +1,126 @@
+import { writeSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import type { LoadNative } from '../os/native.js';
+import type { Connection, ConnectionHandlers } from './connection.js';
+import { NativeConnection } from './native-connection.js';
+import { StreamConnection } from './stream-connection.js';
+
+export interface AcceptedSocket {
+  readonly socket: Socket;
+  readonly fd: number;
+  readonly native: LoadNative;
+  readonly into: Buffer;
+}
+
+/** Descriptor of a socket; undefined where Node does not show it. */
+export const descriptorOf = (socket: Socket): number | undefined => {
+  const handle: unknown = Reflect.get(socket, '_handle');
+  const fd: unknown =
+    typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : -1;
+  return typeof fd === 'number' && fd >= 0 ? fd : undefined;
+};
+
+/** A client behind one of Node's sockets. */
+export const socketConnection = (socket: Socket): Connection =>
+  new StreamConnection({
+    kind: 'unix',
+    input: socket,
+    output: socket,
+    destroy: () => socket.destroy(),
+  });
+
+/**
+ * A UNIX socket whose greeting leaves before the native layer is loaded: that takes longer than
+ * all the rest of starting. From the next turn on it is what it can be.
+ */
+export class LateConnection implements Connection {
+  readonly kind = 'unix';
+  readonly #accepted: AcceptedSocket;
+  #inner: Connection | undefined;
+  #pending: string[] = [];
+  #isPaused = false;
+  #isEnding = false;
+  #isDestroyed = false;
+
+  constructor(accepted: AcceptedSocket) {
+    this.#accepted = accepted;
+  }
+
+  start(handlers: ConnectionHandlers): void {
+    setImmediate(() => {
+      if (this.#isDestroyed) {
+        this.#accepted.socket.destroy();
+        handlers.onClose();
+      } else this.#settle(handlers);
+    });
+  }
+
+  #settle(handlers: ConnectionHandlers): void {
+    const { native, socket, fd, into } = this.#accepted;
+    const calls = native();
+    const close = (): void => {
+      socket.destroy();
+    };
+    const inner =
+      calls === undefined
+        ? socketConnection(socket)
+        : new NativeConnection({ calls, fd, into, close });
+    this.#inner = inner;
+    inner.start(handlers);
+    for (const message of this.#pending) inner.send(message);
+    if (this.#isPaused) inner.pause();
+    if (this.#isEnding) inner.end();
+  }
+
+  send(message: string): void {
+    if (this.#inner === undefined) this.#pending.push(message);
+    else this.#inner.send(message);
+  }
+
+  flush(): void {
+    if (this.#inner !== undefined) {
+      this.#inner.flush();
+      return;
+    }
+    if (this.#pending.length === 0 || this.#isDestroyed) return;
+    const bytes = Buffer.from(this.#pending.map((message) => `${message}\r\n`).join(''), 'latin1');
+    const taken = this.#writeNow(bytes);
+    if (taken > 0) this.#pending = [];
+    if (taken > 0 && taken < bytes.length) this.destroy();
+  }
+
+  /** Bytes taken; a fresh socket takes a greeting as a whole. */
+  #writeNow(bytes: Buffer): number {
+    try {
+      return writeSync(this.#accepted.fd, bytes);
+    } catch {
+      // Full, or gone: the connection to come finds out which.
+      return 0;
+    }
+  }
+
+  get buffered(): number {
+    if (this.#inner !== undefined) return this.#inner.buffered;
+    return this.#pending.reduce((sum, message) => sum + message.length + 2, 0);
+  }
+
+  pause(): void {
+    this.#isPaused = true;
+    this.#inner?.pause();
+  }
+
+  resume(): void {
+    this.#isPaused = false;
+    this.#inner?.resume();
+  }
+
+  end(): void {
+    this.#isEnding = true;
+    this.#inner?.end();
+  }
+
+  destroy(): void {
+    this.#isDestroyed = true;
+    this.#inner?.destroy();
+  }
+}
