@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, fstatSync, openSync, unlinkSync } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
 import { join } from 'node:path';
 import { HostError } from '../../devices/core/host-memory.js';
@@ -119,7 +119,7 @@ const sharedMemory = (calls: MemoryCalls, options: AnonymousOptions): Mapping =>
     ...(hugePageSize === undefined ? {} : { hugePageSize }),
   });
   try {
-    resize(fd, size);
+    calls.truncate(fd, size);
     if (seal) calls.sealSize(fd);
     return new Mapping(calls, {
       size,
@@ -135,14 +135,6 @@ const sharedMemory = (calls: MemoryCalls, options: AnonymousOptions): Mapping =>
     closeSync(fd);
     throw error;
   }
-};
-
-const MAX_LENGTH = BigInt(Number.MAX_SAFE_INTEGER);
-
-const resize = (fd: number, length: bigint): void => {
-  // node:fs takes lengths up to 2^53; no file system here holds more.
-  if (length > MAX_LENGTH) throw new HostError('EFBIG', 'File too large');
-  nodeCall(() => ftruncateSync(fd, Number(length)));
 };
 
 const kindOf = (stats: BigIntStats): HostFile['kind'] => {
@@ -188,7 +180,7 @@ class OpenFile implements HostFile {
   }
 
   resize(length: bigint): void {
-    resize(this.#fd(), length);
+    this.#calls.truncate(this.#fd(), length);
   }
 
   punchHole(offset: bigint, size: bigint): void {

@@ -36,6 +36,8 @@ export interface MemoryCalls {
   memfd(name: string, options?: { sealable?: boolean; hugePageSize?: bigint }): number;
   /** Forbids shrinking and growing. @throws HostError */
   sealSize(fd: number): void;
+  /** Sets the length of a file, up to 2^63 - 1. @throws HostError */
+  truncate(fd: number, length: bigint): void;
   /** Gives `size` bytes at `offset` storage. @throws HostError ENOSPC when there is none */
   allocate(fd: number, offset: bigint, size: bigint): void;
   /** Takes storage away; the bytes read 0 afterwards. @throws HostError */
@@ -187,6 +189,7 @@ export const bindMemory = (libc: Libc): MemoryCalls => {
   const madvise = libc.call('madvise', ['void *', 'size_t', 'int']);
   const fcntl = libc.call('fcntl', ['int', 'int', 'long']);
   const fallocate = libc.call('fallocate', ['int', 'int', 'int64_t', 'int64_t']);
+  const ftruncate = libc.call('ftruncate', ['int', 'int64_t']);
   const posixFallocate = libc.call('posix_fallocate', ['int', 'int64_t', 'int64_t']);
   const memfd = makeMemfd(libc);
   return {
@@ -200,6 +203,10 @@ export const bindMemory = (libc: Libc): MemoryCalls => {
     ...makeCopy(libc, () => memfd('qmemd-copy')),
     memfd,
     sealSize: (fd) => void check(fcntl(fd, F_ADD_SEALS, SEAL_SHRINK_GROW)),
+    truncate: (fd, length) => {
+      if (length >= 1n << 63n) throw hostError(constants.errno.EINVAL);
+      check(ftruncate(fd, length));
+    },
     // posix_fallocate answers the errno itself.
     allocate: (fd, offset, size) => void check(-posixFallocate(fd, offset, size)),
     punchHole: (fd, offset, size) =>
