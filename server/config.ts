@@ -8,6 +8,8 @@ import type { GlobalSetting, GuestPolicy } from './machine/machine.js';
 export type MonitorEndpoint =
   | { readonly kind: 'unix-listen'; readonly path: string; readonly wait: boolean }
   | { readonly kind: 'unix-connect'; readonly path: string }
+  /** An inherited descriptor: of a listening socket, or of one that is connected. */
+  | { readonly kind: 'unix-fd'; readonly fd: number; readonly listening: boolean }
   | { readonly kind: 'stdio' };
 
 export interface MonitorConfig {

@@ -1,0 +1,263 @@
+import type { DaemonConfig, MonitorConfig, MonitorEndpoint, Written } from '../config.js';
+import { limitsWith, parseLimit, type LimitName } from '../limits.js';
+import { LOG_LEVELS, type LogLevel } from '../log.js';
+import type { GlobalSetting } from '../machine/machine.js';
+import { CommandLineError, Parameters, parseOpts } from './keyval.js';
+import { MachineOption, readMemory } from './machine.js';
+import {
+  readChardev,
+  readEndpoint,
+  readMon,
+  resolveMons,
+  type Chardev,
+  type MonOption,
+} from './monitors.js';
+import { readDevice, readGlobal, readObject } from './objects.js';
+import { UNUSED_OPTIONS } from './unused.js';
+
+/**
+ * The command line, as QEMU reads its own (design §3): words in, plain data out. Nothing is opened,
+ * created or checked against the host here.
+ */
+
+/** What was asked for: to run, or to print something and exit. */
+export type Invocation =
+  | { readonly kind: 'run'; readonly options: Options }
+  | { readonly kind: 'help' | 'version' | 'print-reference' };
+
+export interface Options extends DaemonConfig {
+  /** `--demo`: set up the demonstration machine. */
+  readonly demo: boolean;
+  readonly daemonize: boolean;
+  /** `-run-with exit-with-parent=on`. */
+  readonly exitWithParent: boolean;
+  /** `-D`: file for the log instead of stderr. */
+  readonly logFile: string | undefined;
+  /** `--preconfig`: machine creation waits for `x-exit-preconfig`. */
+  readonly preconfig: boolean;
+  /** `-incoming`: where a migration comes from. */
+  readonly incoming: string | undefined;
+  readonly qtest:
+    { readonly endpoint: MonitorEndpoint; readonly log: string | undefined } | undefined;
+  /** `-accel qtest`: the virtual clock belongs to the qtest client. */
+  readonly qtestClock: boolean;
+  /** Every `-chardev`, also those that no monitor uses. */
+  readonly chardevs: readonly Chardev[];
+}
+
+/** What the options so far add up to. */
+class Draft {
+  readonly machine = new MachineOption();
+  readonly objects: Written[] = [];
+  readonly devices: Written[] = [];
+  readonly deviceIds = new Set<string>();
+  readonly globals: GlobalSetting[] = [];
+  readonly chardevs: Chardev[] = [];
+  readonly mons: MonOption[] = [];
+  readonly monitors: MonitorConfig[] = [];
+  readonly limits: Partial<Record<LimitName, number>> = {};
+  readonly accelerators: string[] = [];
+  ramSize = 128n << 20n;
+  guestName: string | undefined;
+  uuid: string | undefined;
+  qtest: MonitorEndpoint | undefined;
+  qtestLog: string | undefined;
+  listen: DaemonConfig['listen'];
+  logLevel: LogLevel = 'info';
+  logFile: string | undefined;
+  pidfile: string | undefined;
+  incoming: string | undefined;
+  readonly flags = new Set<string>();
+}
+
+type Apply = (draft: Draft, origin: string, text: string) => void;
+
+/** Options with an argument. */
+const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
+  machine: (draft, origin, text) => draft.machine.add(origin, text),
+  M: (draft, origin, text) => draft.machine.add(origin, text),
+  m: (draft, origin, text) => {
+    draft.ramSize = readMemory(origin, text);
+  },
+  name: (draft, origin, text) => {
+    const given = new Parameters(origin, parseOpts(text, 'guest'));
+    draft.guestName = given.take('guest') ?? draft.guestName;
+    given.takeBool('debug-threads');
+    given.ignore(['process']);
+    given.end();
+  },
+  uuid: (draft, origin, text) => {
+    if (!/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i.test(text))
+      throw new CommandLineError(origin, 'failed to parse UUID string: wrong format');
+    draft.uuid = text.toLowerCase();
+  },
+  object: (draft, origin, text) => draft.objects.push(readObject(origin, text)),
+  device: (draft, origin, text) => draft.devices.push(readDevice(origin, text, draft.deviceIds)),
+  global: (draft, origin, text) => draft.globals.push(readGlobal(origin, text)),
+  chardev: (draft, origin, text) => {
+    const chardev = readChardev(origin, text);
+    if (draft.chardevs.some(({ id }) => id === chardev.id))
+      throw new CommandLineError(origin, `Duplicate ID '${chardev.id}' for chardev`);
+    draft.chardevs.push(chardev);
+  },
+  mon: (draft, origin, text) => {
+    const mon = readMon(origin, text);
+    if (mon !== undefined) draft.mons.push(mon);
+  },
+  qmp: (draft, origin, text) => readQmp(draft, origin, text, false),
+  'qmp-pretty': (draft, origin, text) => readQmp(draft, origin, text, true),
+  qtest: (draft, origin, text) => {
+    draft.qtest = readEndpoint(origin, text);
+  },
+  'qtest-log': (draft, _origin, text) => {
+    draft.qtestLog = text;
+  },
+  accel: (draft, origin, text) => {
+    const accel = new Map(parseOpts(text, 'accel')).get('accel');
+    if (accel === undefined) throw new CommandLineError(origin, "Parameter 'accel' is missing");
+    draft.accelerators.push(accel);
+  },
+  incoming: (draft, _origin, text) => {
+    draft.incoming = text;
+  },
+  pidfile: (draft, _origin, text) => {
+    draft.pidfile = text;
+  },
+  'run-with': (draft, origin, text) => {
+    const given = new Parameters(origin, parseOpts(text));
+    if (given.takeBool('exit-with-parent') === true) draft.flags.add('exit-with-parent');
+    given.end();
+  },
+  D: (draft, _origin, text) => {
+    draft.logFile = text;
+  },
+  config: (_draft, origin) => {
+    throw new CommandLineError(origin, 'machines from a configuration file are not there yet');
+  },
+  listen: (draft, origin, text) => {
+    draft.listen = readListen(origin, text);
+  },
+  'log-level': (draft, origin, text) => {
+    const level = LOG_LEVELS.find((known) => known === text);
+    if (level === undefined)
+      throw new CommandLineError(origin, `'${text}' is none of ${LOG_LEVELS.join(', ')}`);
+    draft.logLevel = level;
+  },
+  limit: (draft, origin, text) => {
+    try {
+      const { name, value } = parseLimit(text);
+      draft.limits[name] = value;
+    } catch (error) {
+      throw new CommandLineError(origin, (error as Error).message);
+    }
+  },
+};
+
+/** Switches that are only remembered. */
+const FLAGS: readonly string[] = ['S', 'preconfig', 'daemonize', 'nodefaults', 'demo'];
+/** Options that end the reading of the command line. */
+const PRINTING: Readonly<Record<string, Exclude<Invocation['kind'], 'run'>>> = {
+  h: 'help',
+  help: 'help',
+  '?': 'help',
+  version: 'version',
+  'print-reference': 'print-reference',
+};
+
+const readQmp = (draft: Draft, origin: string, text: string, pretty: boolean): void => {
+  if (text.startsWith('chardev:'))
+    draft.mons.push({ origin, chardev: text.slice('chardev:'.length), pretty });
+  else draft.monitors.push({ endpoint: readEndpoint(origin, text), pretty });
+};
+
+/** `HOST:PORT` or `[HOST]:PORT`. @throws CommandLineError */
+const readListen = (origin: string, text: string): { host: string; port: number } => {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):([0-9]{1,5})$/.exec(text);
+  const port = Number(match?.[3] ?? NaN);
+  const host = match?.[1] ?? match?.[2];
+  if (host === undefined || !(port <= 65_535))
+    throw new CommandLineError(origin, `'${text}' is not HOST:PORT with a port from 0 to 65535`);
+  return { host, port };
+};
+
+/** Own keys only: an option named `constructor` is as unknown as any other. */
+const lookUp = <T>(table: Readonly<Record<string, T>>, name: string): T | undefined =>
+  Object.hasOwn(table, name) ? table[name] : undefined;
+
+/**
+ * Reads the words behind the program's name. One and two dashes mean the same, as in QEMU.
+ *
+ * @throws CommandLineError whose message lacks only the program's name: `-foo: invalid option`
+ */
+export const parseCommandLine = (words: readonly string[]): Invocation => {
+  const draft = new Draft();
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] ?? '';
+    if (!word.startsWith('-') || word === '-')
+      throw new CommandLineError(word, 'an option was expected (there is no block layer)');
+    const name = word.slice(word.startsWith('--') ? 2 : 1);
+    const printing = lookUp(PRINTING, name);
+    if (printing !== undefined) return { kind: printing };
+    if (FLAGS.includes(name)) {
+      draft.flags.add(name);
+      continue;
+    }
+    const apply = lookUp(WITH_ARGUMENT, name);
+    const unused = lookUp(UNUSED_OPTIONS, name);
+    if (apply === undefined && unused === undefined)
+      throw new CommandLineError(word, 'invalid option');
+    if (unused === false) continue;
+    const text = words[++at];
+    if (text === undefined) throw new CommandLineError(word, 'requires an argument');
+    apply?.(draft, `${word} ${text}`, text);
+  }
+  return { kind: 'run', options: finish(draft) };
+};
+
+const finish = (draft: Draft): Options => {
+  const { kind, guestPolicy, ramBackend, accelerators } = draft.machine.read();
+  const { flags, guestName, uuid, ramSize, globals, objects, devices, qtest, qtestLog } = draft;
+  const monitors = [...resolveMons(draft.mons, draft.chardevs), ...draft.monitors];
+  checkStdio(monitors, qtest);
+  return {
+    machines: [
+      {
+        name: guestName ?? 'default',
+        guestName,
+        uuid,
+        kind,
+        ramSize,
+        ramBackend,
+        defaults: !flags.has('nodefaults'),
+        guestPolicy,
+        paused: flags.has('S'),
+        globals,
+        objects,
+        devices,
+        monitors,
+      },
+    ],
+    listen: draft.listen,
+    limits: limitsWith(draft.limits),
+    logLevel: draft.logLevel,
+    logFile: draft.logFile,
+    pidfile: draft.pidfile,
+    demo: flags.has('demo'),
+    daemonize: flags.has('daemonize'),
+    exitWithParent: flags.has('exit-with-parent'),
+    preconfig: flags.has('preconfig'),
+    incoming: draft.incoming,
+    qtest: qtest === undefined ? undefined : { endpoint: qtest, log: qtestLog },
+    qtestClock: [...accelerators, ...draft.accelerators].includes('qtest'),
+    chardevs: draft.chardevs,
+  };
+};
+
+const checkStdio = (
+  monitors: readonly MonitorConfig[],
+  qtest: MonitorEndpoint | undefined,
+): void => {
+  const endpoints = [...monitors.map(({ endpoint }) => endpoint), ...(qtest ? [qtest] : [])];
+  if (endpoints.filter(({ kind }) => kind === 'stdio').length > 1)
+    throw new CommandLineError('stdio', 'cannot use stdio by multiple character devices');
+};

@@ -1,0 +1,35 @@
+/** What `qmemd -h` prints. */
+export const HELP = `usage: qmemd [options]
+
+Hosts memory devices (CXL pools, PCI memory windows, shared memory) managed over QMP, without a
+virtual machine. Options are QEMU's own; one and two dashes mean the same.
+
+Machine
+  -M, -machine none|pc|q35[,guest-policy=manual|accept|reject][,memory-backend=ID]
+                          platform (default pc); pc-i440fx-VERSION and pc-q35-VERSION work too
+  -m SIZE                 guest memory, MiB without a suffix (default 128)
+  -name NAME, -uuid UUID  what query-name and query-uuid answer
+  -object TYPE,id=ID[,PROPERTY=VALUE...]      a memory backend, for example
+  -device DRIVER[,id=ID][,PROPERTY=VALUE...]  a device; both also take a JSON object
+  -global DRIVER.PROPERTY=VALUE               default of a property
+  -nodefaults             no VGA and no network card
+  -S                      wait for cont before the clock runs
+
+Management
+  -qmp unix:PATH,server=on[,wait=off]         a QMP socket; stdio and connecting (no server=on) too
+  -qmp-pretty ...                             the same, with indented output
+  -chardev socket,id=ID,path=PATH|fd=N[,server=on][,wait=off]
+  -mon chardev=ID,mode=control[,pretty=on]    the same in two steps
+  --listen HOST:PORT      HTTP, and QMP over WebSocket at /qmp (off by default)
+
+Process
+  -daemonize, -pidfile FILE, -run-with exit-with-parent=on
+  -D FILE                 log to FILE instead of stderr
+  --log-level LEVEL       trace, debug, info, warn, error or silent (default info)
+  --limit NAME=VALUE      change a limit; docs/reference.md lists them
+  --demo                  a machine with a device to play with
+  --print-reference       print the commands, events and devices as Markdown
+  -version, -h
+
+Options of QEMU that describe a guest (-cpu, -smp, -display, -drive, ...) are accepted without effect.
+`;

@@ -1,0 +1,151 @@
+import { parseSize } from '../../devices/core/property.js';
+import type { MachineKind } from '../../devices/platform/platform.js';
+import type { GuestPolicy } from '../machine/machine.js';
+import { CommandLineError, Parameters, parseKeyval, parseOpts, readBool } from './keyval.js';
+
+/** `-machine` and `-m`. */
+
+const POLICIES: readonly GuestPolicy[] = ['manual', 'accept', 'reject'];
+/** On/off properties of a guest that we do not run; checked and not used. */
+const SWITCHES = [
+  'acpi',
+  'cxl',
+  'dump-guest-core',
+  'graphics',
+  'hmat',
+  'hpet',
+  'i8042',
+  'mem-merge',
+  'nvdimm',
+  'pcspk',
+  'pit',
+  'sata',
+  'smbus',
+  'suppress-vmdesc',
+  'usb',
+  'fd-bootchk',
+];
+/** Others of the same kind, of any value. */
+const UNUSED = [
+  'append',
+  'dt-compatible',
+  'dumpdtb',
+  'firmware',
+  'initrd',
+  'kernel',
+  'kernel-irqchip',
+  'kvm-shadow-mem',
+  'max-ram-below-4g',
+  'memory-encryption',
+  'phandle-start',
+  'pflash0',
+  'pflash1',
+  'pic',
+  'smbios-entry-point-type',
+  'smm',
+  'vmport',
+];
+const MIB = 1n << 20n;
+
+export interface MachineChoice {
+  readonly kind: MachineKind;
+  readonly guestPolicy: GuestPolicy;
+  readonly ramBackend: string | undefined;
+  /** Accelerators in the order of preference, `[]` when none was named. */
+  readonly accelerators: readonly string[];
+}
+
+/** Kind and canonical name for every name a machine may be given by. */
+const machineKind = (name: string): { kind: MachineKind; canonical: string } | undefined => {
+  if (name === 'none') return { kind: 'none', canonical: 'none' };
+  if (name === 'pc' || /^pc-i440fx-\d+\.\d+$/.test(name))
+    return { kind: 'pc', canonical: 'pc-i440fx-10.2' };
+  if (name === 'q35' || /^pc-q35-\d+\.\d+$/.test(name))
+    return { kind: 'q35', canonical: 'pc-q35-10.2' };
+  return undefined;
+};
+
+/** Merges every `-machine` in order: of a property given twice the last value counts. */
+export class MachineOption {
+  readonly #values = new Map<string, { origin: string; value: string }>();
+
+  /** @throws CommandLineError when the text is malformed */
+  add(origin: string, text: string): void {
+    for (const [key, value] of parseKeyval(origin, text, 'type'))
+      this.#values.set(key, { origin, value });
+  }
+
+  /** @throws CommandLineError when the type or a property is unknown, or a value is bad */
+  read(): MachineChoice {
+    const given = this.#take('type');
+    const machine = machineKind(given?.value ?? 'pc');
+    if (machine === undefined)
+      throw new CommandLineError(
+        given?.origin ?? '',
+        `unsupported machine type '${given?.value ?? ''}': none, pc, q35, pc-i440fx-VERSION and pc-q35-VERSION are known`,
+      );
+    const choice = {
+      kind: machine.kind,
+      guestPolicy: this.#policy(),
+      ramBackend: this.#take('memory-backend')?.value,
+      accelerators: this.#take('accel')?.value.split(':') ?? [],
+    };
+    this.#checkRest(`${machine.canonical}-machine`);
+    return choice;
+  }
+
+  #policy(): GuestPolicy {
+    const given = this.#take('guest-policy');
+    if (given === undefined) return 'manual';
+    const policy = POLICIES.find((known) => known === given.value);
+    if (policy !== undefined) return policy;
+    throw new CommandLineError(
+      given.origin,
+      `Parameter 'guest-policy' does not accept value '${given.value}'`,
+    );
+  }
+
+  #checkRest(typeName: string): void {
+    for (const [key, { origin, value }] of this.#values) {
+      if (SWITCHES.includes(key)) readBool(origin, key, value);
+      else if (!UNUSED.includes(key) && !key.startsWith('cxl-fmw.'))
+        throw new CommandLineError(origin, `Property '${typeName}.${key}' not found`);
+    }
+  }
+
+  #take(key: string): { origin: string; value: string } | undefined {
+    const found = this.#values.get(key);
+    this.#values.delete(key);
+    return found;
+  }
+}
+
+/** `text` as a size, MiB without a suffix. @throws CommandLineError */
+const readSize = (origin: string, key: string, text: string, shift: bigint): bigint => {
+  const plainFraction = /^[0-9]+\.[0-9]+$/.test(text);
+  const size = plainFraction ? undefined : parseSize(text, shift);
+  if (size !== undefined) return size;
+  throw new CommandLineError(
+    origin,
+    `Parameter '${key}' expects a non-negative number below 2^64, not '${text}'`,
+  );
+};
+
+/** `-m`: bytes of guest memory; 0 is the default of 128 MiB, as in QEMU. @throws CommandLineError */
+export const readMemory = (origin: string, text: string): bigint => {
+  const given = new Parameters(origin, parseOpts(text, 'size'));
+  const size = readSize(origin, 'size', given.take('size') ?? '0', 20n);
+  const ramSize = size === 0n ? 128n * MIB : (size + 8191n) & ~8191n;
+  const slots = given.take('slots') ?? '0';
+  if (!/^[0-9]{1,9}$/.test(slots))
+    throw new CommandLineError(origin, `Parameter 'slots' expects a number, not '${slots}'`);
+  const maxmem = given.take('maxmem');
+  const limit = maxmem === undefined ? undefined : readSize(origin, 'maxmem', maxmem, 0n);
+  given.end();
+  if (limit !== undefined && limit < ramSize)
+    throw new CommandLineError(
+      origin,
+      `invalid value of maxmem: maximum memory size (0x${limit.toString(16)}) must be at least the initial memory size (0x${ramSize.toString(16)})`,
+    );
+  return ramSize;
+};

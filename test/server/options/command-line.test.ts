@@ -1,0 +1,417 @@
+import fc from 'fast-check';
+import t from 'tap';
+import { parseCommandLine, type Options } from '../../../server/options/command-line.js';
+import { HELP } from '../../../server/options/help.js';
+import { CommandLineError, parseKeyval, parseOpts } from '../../../server/options/keyval.js';
+import { UNUSED_OPTIONS } from '../../../server/options/unused.js';
+
+const run = (...words: string[]): Options => {
+  const invocation = parseCommandLine(words);
+  if (invocation.kind !== 'run') throw new Error(`${invocation.kind} was asked for`);
+  return invocation.options;
+};
+const machine = (...words: string[]) => {
+  const [only] = run(...words).machines;
+  if (only === undefined) throw new Error('no machine');
+  return only;
+};
+const problem = (message: string) => ({ name: 'CommandLineError', message });
+
+t.test('the command line of the seed is understood', async (t) => {
+  const options = run(
+    ...['-M', 'q35', '-qmp', 'unix:/tmp/qmp.sock,server=on,wait=off'],
+    ...['-m', '4G', '-enable-kvm', '-cpu', 'host', '-smp', '4', '-nographic'],
+    ...['-device', 'dyanmic-mdevice,size=0x200000000,align=0x40000000,mem-path=/dev/mdev'],
+  );
+  const [only] = options.machines;
+  t.equal(only?.kind, 'q35');
+  t.equal(only?.ramSize, 4n << 30n);
+  t.strictSame(only?.monitors, [
+    { endpoint: { kind: 'unix-listen', path: '/tmp/qmp.sock', wait: false }, pretty: false },
+  ]);
+  t.strictSame(only?.devices, [
+    {
+      origin: '-device dyanmic-mdevice,size=0x200000000,align=0x40000000,mem-path=/dev/mdev',
+      form: 'text',
+      values: [
+        ['driver', 'dyanmic-mdevice'],
+        ['size', '0x200000000'],
+        ['align', '0x40000000'],
+        ['mem-path', '/dev/mdev'],
+      ],
+    },
+  ]);
+});
+
+t.test(
+  'without options there is a pc machine, stopped by nothing and heard by nobody',
+  async (t) => {
+    const options = run();
+    t.match(machine(), {
+      name: 'default',
+      kind: 'pc',
+      paused: false,
+      defaults: true,
+      monitors: [],
+    });
+    t.equal(machine().ramSize, 128n << 20n);
+    t.equal(machine().guestPolicy, 'manual');
+    t.match(options, { listen: undefined, logLevel: 'info', demo: false, daemonize: false });
+  },
+);
+
+t.test('what libvirt passes when it probes and starts a domain is accepted', async (t) => {
+  const probe = run(
+    ...['-S', '-no-user-config', '-nodefaults', '-nographic', '-machine', 'none,accel=kvm:tcg'],
+    ...['-qmp', 'unix:DIR/qmp.monitor,server=on,wait=off', '-pidfile', 'DIR/qmp.pid', '-daemonize'],
+  );
+  t.match(probe, { daemonize: true, pidfile: 'DIR/qmp.pid' });
+  t.match(probe.machines[0], { kind: 'none', paused: true, defaults: false });
+  const domain = run(
+    ...['-name', 'guest=vm,debug-threads=on', '-S'],
+    ...['-object', '{"qom-type":"secret","id":"masterKey0","format":"raw","file":"/key.aes"}'],
+    ...['-machine', 'pc-q35-7.2,usb=off,dump-guest-core=off,memory-backend=pc.ram,nvdimm=on'],
+    ...['-accel', 'tcg', '-cpu', 'qemu64', '-m', 'size=262144k,slots=8,maxmem=2097152k'],
+    ...['-object', '{"qom-type":"memory-backend-ram","id":"pc.ram","size":268435456}'],
+    ...['-overcommit', 'mem-lock=off', '-smp', '1,maxcpus=2', '-numa', 'node,nodeid=0'],
+    ...['-uuid', '0F2C1B5A-7D3E-4B60-8F7A-1C2D3E4F5061', '-display', 'none', '-no-user-config'],
+    ...['-nodefaults', '-chardev', 'socket,id=charmonitor,fd=30,server=on,wait=off'],
+    ...['-mon', 'chardev=charmonitor,id=monitor,mode=control', '-rtc', 'base=utc'],
+    ...['-no-shutdown', '-no-acpi', '-boot', 'strict=on'],
+    ...['-device', '{"driver":"pcie-root-port","port":8,"multifunction":true,"addr":"0x1"}'],
+    ...['-chardev', 'pty,id=charserial0', '-serial', 'chardev:charserial0'],
+    ...['-audiodev', '{"id":"audio1","driver":"none"}', '-sandbox', 'off', '-msg', 'timestamp=on'],
+  );
+  const [only] = domain.machines;
+  t.match(only, { name: 'vm', kind: 'q35', ramBackend: 'pc.ram', ramSize: 1n << 28n });
+  t.equal(only?.uuid, '0f2c1b5a-7d3e-4b60-8f7a-1c2d3e4f5061');
+  t.strictSame(only?.monitors, [
+    { endpoint: { kind: 'unix-fd', fd: 30, listening: true }, pretty: false },
+  ]);
+  t.strictSame(
+    only?.objects.map((object) => (object.form === 'json' ? object.values['id'] : object.origin)),
+    ['masterKey0', 'pc.ram'],
+  );
+  t.match(only?.devices[0], { form: 'json', values: { driver: 'pcie-root-port', port: 8n } });
+});
+
+t.test('machine names of every version mean the same two boards', async (t) => {
+  for (const [name, kind] of [
+    ['none', 'none'],
+    ['pc', 'pc'],
+    ['q35', 'q35'],
+    ['pc-i440fx-2.4', 'pc'],
+    ['pc-i440fx-11.0', 'pc'],
+    ['pc-q35-7.2', 'q35'],
+    ['type=pc-q35-10.2', 'q35'],
+  ] as const)
+    t.equal(machine('-M', name).kind, kind, name);
+});
+
+t.test('repeated -machine options merge, the last value of a property counting', async (t) => {
+  const merged = machine('-M', 'q35,guest-policy=reject', '-machine', 'cxl=on,guest-policy=accept');
+  t.match(merged, { kind: 'q35', guestPolicy: 'accept' });
+  t.equal(machine('-M', 'q35', '-M', 'cxl-fmw.0.targets.0=cxl.1,cxl-fmw.0.size=4G').kind, 'q35');
+});
+
+t.test('sizes of -m follow QEMU: MiB by default, suffixes, 0 for the default', async (t) => {
+  for (const [text, bytes] of [
+    ['256', 256n << 20n],
+    ['1.5G', 3n << 29n],
+    ['size=4096k', 4n << 20n],
+    ['0', 128n << 20n],
+    ['1k', 8192n],
+    ['1G,slots=4,maxmem=8G', 1n << 30n],
+    ['slots=4,maxmem=8G', 128n << 20n],
+  ] as const)
+    t.equal(machine('-m', text).ramSize, bytes, text);
+});
+
+t.test('the accelerator qtest takes over the clock, others mean nothing', async (t) => {
+  t.equal(run('-accel', 'qtest').qtestClock, true);
+  t.equal(run('-M', 'q35,accel=qtest').qtestClock, true);
+  t.equal(run('-accel', 'tcg,thread=single').qtestClock, false);
+});
+
+t.test('monitors: listening waits by default, short forms, two steps, pretty', async (t) => {
+  const listen = (path: string, wait: boolean) => ({ kind: 'unix-listen', path, wait });
+  for (const [text, endpoint] of [
+    ['unix:/a,server=on', listen('/a', true)],
+    ['unix:/a,server', listen('/a', true)],
+    ['unix:/a,server,nowait', listen('/a', false)],
+    ['unix:path=/a,server=on,wait=off', listen('/a', false)],
+    ['unix:/a,,b,server=on', listen('/a,b', true)],
+    ['unix:/a', { kind: 'unix-connect', path: '/a' }],
+    ['unix:/a,reconnect=1', { kind: 'unix-connect', path: '/a' }],
+    ['stdio', { kind: 'stdio' }],
+  ] as const)
+    t.strictSame(machine('-qmp', text).monitors, [{ endpoint, pretty: false }], text);
+  t.equal(machine('-qmp-pretty', 'stdio').monitors[0]?.pretty, true);
+  t.strictSame(
+    machine(
+      '-mon',
+      'c,mode=control,pretty=on',
+      '-chardev',
+      'socket,id=c,path=/p,server=on,wait=off',
+    ).monitors,
+    [{ endpoint: listen('/p', false), pretty: true }],
+    'the chardev may come later',
+  );
+  t.strictSame(machine('-chardev', 'stdio,id=c', '-mon', 'c').monitors, [], 'a human monitor');
+  t.strictSame(machine('-chardev', 'stdio,id=c', '-qmp', 'chardev:c').monitors, [
+    { endpoint: { kind: 'stdio' }, pretty: false },
+  ]);
+});
+
+t.test('objects and devices keep their order, in both forms', async (t) => {
+  const only = machine(
+    ...['-device', "{'driver':'edu','id':'it\\'s'}", '-device', 'edu,id=b,addr=2.0,romfile='],
+    ...['-object', 'memory-backend-file,id=m,size=1.5M,mem-path=/a,,b,share=on,host-nodes.0=1'],
+    ...['-object', '{"qom-type":"memory-backend-ram","id":"n","size":18446744073709551615}'],
+  );
+  t.strictSame(
+    only.devices.map(({ form }) => form),
+    ['json', 'text'],
+  );
+  t.strictSame(only.devices[1]?.values, [
+    ['driver', 'edu'],
+    ['id', 'b'],
+    ['addr', '2.0'],
+    ['romfile', ''],
+  ]);
+  t.strictSame(
+    only.objects.map(({ values }) => ({ ...values })),
+    [
+      {
+        'qom-type': 'memory-backend-file',
+        id: 'm',
+        size: 3n << 19n,
+        'mem-path': '/a,b',
+        share: true,
+        'host-nodes': [1n],
+      },
+      { 'qom-type': 'memory-backend-ram', id: 'n', size: (1n << 64n) - 1n },
+    ],
+  );
+});
+
+t.test('globals come in two notations', async (t) => {
+  t.strictSame(
+    machine(
+      ...['-global', 'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off'],
+      ...['-global', 'driver=edu,property=x,value=a,,b'],
+    ).globals,
+    [
+      { driver: 'ICH9-LPC', property: 'acpi-pci-hotplug-with-bridge-support', value: 'off' },
+      { driver: 'edu', property: 'x', value: 'a,b' },
+    ],
+  );
+});
+
+t.test('our own options', async (t) => {
+  const options = run(
+    ...['--listen', '127.0.0.1:0', '--log-level', 'debug', '--limit', 'clients=3', '--demo'],
+    ...['-D', '/log', '-run-with', 'exit-with-parent=on', '--preconfig', '-incoming', 'defer'],
+    ...['-qtest', 'unix:/q', '-qtest-log', '/dev/null'],
+  );
+  t.match(options, {
+    listen: { host: '127.0.0.1', port: 0 },
+    logLevel: 'debug',
+    logFile: '/log',
+    demo: true,
+    exitWithParent: true,
+    preconfig: true,
+    incoming: 'defer',
+    qtest: { endpoint: { kind: 'unix-connect', path: '/q' }, log: '/dev/null' },
+  });
+  t.equal(options.limits.clients, 3);
+  t.strictSame(run('--listen', '[::1]:7710').listen, { host: '::1', port: 7710 });
+});
+
+t.test('options that print stop the reading where they stand', async (t) => {
+  for (const [word, kind] of [
+    ['-h', 'help'],
+    ['--help', 'help'],
+    ['-version', 'version'],
+    ['--version', 'version'],
+    ['--print-reference', 'print-reference'],
+  ] as const)
+    t.strictSame(parseCommandLine([word, '-foo']), { kind }, word);
+  t.match(HELP, /--listen HOST:PORT/);
+});
+
+t.test('every option without effect takes as many words as in QEMU', async (t) => {
+  for (const [name, hasArgument] of Object.entries(UNUSED_OPTIONS)) {
+    const words = hasArgument ? [`-${name}`, '-whatever'] : [`-${name}`];
+    t.strictSame(run(...words), run(), name);
+    if (hasArgument) t.throws(() => run(`-${name}`), problem(`-${name}: requires an argument`));
+  }
+});
+
+t.test('a bad option is one line with option, value and rule', async (t) => {
+  const object = '-object memory-backend-ram,id=a';
+  for (const [words, message] of [
+    [['-foo'], '-foo: invalid option'],
+    [['--foo'], '--foo: invalid option'],
+    [['-constructor'], '-constructor: invalid option'],
+    [['extra.img'], 'extra.img: an option was expected (there is no block layer)'],
+    [['-m'], '-m: requires an argument'],
+    [['-m', 'abc'], "-m abc: Parameter 'size' expects a non-negative number below 2^64, not 'abc'"],
+    [['-m', '1.3'], "-m 1.3: Parameter 'size' expects a non-negative number below 2^64, not '1.3'"],
+    [['-m', '1G,foo=1'], "-m 1G,foo=1: Invalid parameter 'foo'"],
+    [
+      ['-m', '1G,maxmem=1M'],
+      '-m 1G,maxmem=1M: invalid value of maxmem: maximum memory size (0x100000) must be at least the initial memory size (0x40000000)',
+    ],
+    [['-M', 'none,x'], "-M none,x: Expected '=' after parameter 'x'"],
+    [
+      ['-M', 'nosuch'],
+      "-M nosuch: unsupported machine type 'nosuch': none, pc, q35, pc-i440fx-VERSION and pc-q35-VERSION are known",
+    ],
+    [['-M', 'pc,foo=1'], "-M pc,foo=1: Property 'pc-i440fx-10.2-machine.foo' not found"],
+    [['-M', 'pc,usb=maybe'], "-M pc,usb=maybe: Parameter 'usb' expects 'on' or 'off'"],
+    [
+      ['-M', 'pc,guest-policy=yes'],
+      "-M pc,guest-policy=yes: Parameter 'guest-policy' does not accept value 'yes'",
+    ],
+    [['-uuid', 'abc'], '-uuid abc: failed to parse UUID string: wrong format'],
+    [['-name', 'x,foo=1'], "-name x,foo=1: Invalid parameter 'foo'"],
+    [['-device', '{"driver":"edu"'], '-device {"driver":"edu": JSON parse error, premature EOI'],
+    [['-device', '{} {'], '-device {} {: JSON parse error, one object was expected'],
+    [['-device', '{}}'], '-device {}}: JSON parse error, one object was expected'],
+    [['-device', '{"a":1,}'], '-device {"a":1,}: JSON parse error, expecting value'],
+    [['-device', 'edu,id=1'], "-device edu,id=1: Parameter 'id' expects an identifier"],
+    [['-device', 'e,id=a', '-device', 'e,id=a'], "-device e,id=a: Duplicate ID 'a' for device"],
+    [
+      ['-object', 'memory-backend-ram,id=1'],
+      "-object memory-backend-ram,id=1: Parameter 'id' expects an identifier",
+    ],
+    [
+      [...object.split(' ').slice(0, 1), 'memory-backend-ram,id=a,size=abc'],
+      `${object},size=abc: Parameter 'size' expects a size value`,
+    ],
+    [
+      ['-object', 'memory-backend-ram,id=a,share=1'],
+      `${object},share=1: Parameter 'share' expects 'on' or 'off'`,
+    ],
+    [
+      ['-object', 'memory-backend-ram,id=a,prealloc-threads=x'],
+      `${object},prealloc-threads=x: Parameter 'prealloc-threads' expects integer`,
+    ],
+    [
+      ['-object', 'memory-backend-ram,id=a,size.0=1'],
+      `${object},size.0=1: Invalid parameter 'size.0'`,
+    ],
+    [['-global', 'foo'], "-global foo: 'foo' is not DRIVER.PROPERTY=VALUE"],
+    [['-chardev', 'socket'], '-chardev socket: chardev: no id specified'],
+    [['-chardev', 'nosuch,id=a'], "-chardev nosuch,id=a: 'nosuch' is not a valid char driver name"],
+    [['-chardev', 'socket,id=a'], "-chardev socket,id=a: a socket needs 'path' or 'fd'"],
+    [
+      ['-chardev', 'socket,id=a,fd=x'],
+      "-chardev socket,id=a,fd=x: 'fd' expects the number of a descriptor, not 'x'",
+    ],
+    [
+      ['-chardev', 'socket,id=a,path=/x,foo=1'],
+      "-chardev socket,id=a,path=/x,foo=1: Invalid parameter 'foo'",
+    ],
+    [
+      ['-chardev', 'stdio,id=a', '-chardev', 'stdio,id=a'],
+      "-chardev stdio,id=a: Duplicate ID 'a' for chardev",
+    ],
+    [['-mon', 'foo,mode=control'], '-mon foo,mode=control: chardev "foo" not found'],
+    [['-mon', 'foo,mode=bad'], "-mon foo,mode=bad: Parameter 'mode' does not accept value 'bad'"],
+    [
+      ['-chardev', 'pty,id=p', '-mon', 'p,mode=control'],
+      `-mon p,mode=control: chardev "p" is of type 'pty': a monitor needs 'socket' or 'stdio'`,
+    ],
+    [
+      ['-chardev', 'stdio,id=p', '-qmp', 'chardev:p', '-qmp', 'chardev:p'],
+      '-qmp chardev:p: chardev "p" is in use',
+    ],
+    [['-qmp', 'foo'], "-qmp foo: 'foo' is not a valid char driver: use unix:PATH or stdio"],
+    [['-qmp', 'unix:'], "-qmp unix:: a socket needs 'path' or 'fd'"],
+    [
+      ['-qmp', 'tcp:127.0.0.1:1,server=on'],
+      "-qmp tcp:127.0.0.1:1,server=on: 'tcp' is not supported: use unix:PATH, stdio, or --listen for WebSocket",
+    ],
+    [
+      ['-qmp', 'unix:/a,wait=off'],
+      "-qmp unix:/a,wait=off: 'wait' option is incompatible with socket in client connect mode",
+    ],
+    [['-qmp', 'stdio', '-qmp', 'stdio'], 'stdio: cannot use stdio by multiple character devices'],
+    [['-run-with', 'foo=1'], "-run-with foo=1: Invalid parameter 'foo'"],
+    [
+      ['--listen', '127.0.0.1'],
+      "--listen 127.0.0.1: '127.0.0.1' is not HOST:PORT with a port from 0 to 65535",
+    ],
+    [
+      ['--listen', 'a:65536'],
+      "--listen a:65536: 'a:65536' is not HOST:PORT with a port from 0 to 65535",
+    ],
+    [
+      ['--log-level', 'loud'],
+      "--log-level loud: 'loud' is none of trace, debug, info, warn, error, silent",
+    ],
+    [['--config', 'f'], '--config f: machines from a configuration file are not there yet'],
+    [['--limit', 'clients=x'], /^--limit clients=x: limit 'clients' takes a number from/],
+    [['--limit', 'x=1'], /^--limit x=1: limit 'x' is not known/],
+  ] as const)
+    t.throws(() => run(...words), problem(message as string), words.join(' '));
+});
+
+const text = fc.string({ unit: fc.constantFrom('a', 'b', ',', '=', '.', 'é', ' '), maxLength: 8 });
+const key = fc.stringMatching(/^[a-z][a-z0-9-]{0,5}$/);
+
+t.test('what was written with doubled commas is read back', async (t) => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(key, text), { minLength: 1, maxLength: 5 }), (pairs) => {
+      const written = pairs.map(([k, v]) => `${k}=${v.replaceAll(',', ',,')}`).join(',');
+      t.strictSame(parseOpts(written, 'implied'), pairs);
+      t.strictSame(parseKeyval('-x', written, 'implied'), pairs);
+    }),
+    { numRuns: 200 },
+  );
+});
+
+t.test('no words whatever end in anything but options or a one-line error', async (t) => {
+  const words = fc.constantFrom(
+    ...[
+      '-M',
+      '-m',
+      '-device',
+      '-object',
+      '-qmp',
+      '-chardev',
+      '-mon',
+      '-global',
+      '-name',
+      '--listen',
+    ],
+    ...[
+      'q35',
+      '{',
+      '{}',
+      ',',
+      '=',
+      'a=b',
+      'socket,id=a,',
+      'unix:',
+      'no',
+      'memory-backend-ram',
+      '-',
+    ],
+    ...['a.0=1,a.2=1', 'host-nodes.1=x', 'accel', '', 'id=,id=', '-S', 'size=1e9', '__proto__=1'],
+  );
+  fc.assert(
+    fc.property(fc.array(fc.oneof(words, text), { maxLength: 6 }), (line) => {
+      try {
+        parseCommandLine(line);
+        return true;
+      } catch (error) {
+        return error instanceof CommandLineError && !error.message.includes('\n');
+      }
+    }),
+    { numRuns: 1000 },
+  );
+  t.equal(true, true);
+});
