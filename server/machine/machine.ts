@@ -1,8 +1,13 @@
 import type { DeviceContext, DeviceType, ResetType } from '../../devices/core/device.js';
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
 import type { PciFunction } from '../../devices/pci/function.js';
-import { createPlatform } from '../../devices/platform/index.js';
-import type { MachineKind, Platform, PlatformHost } from '../../devices/platform/platform.js';
+
+import {
+  createPlatform,
+  type MachineKind,
+  type Platform,
+  type PlatformHost,
+} from '../../devices/platform/platform.js';
 import { Powerdown } from '../../schema/control.js';
 import { refused } from '../../schema/error.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
@@ -74,7 +79,11 @@ export class Machine {
     this.runState = new RunState(this.clock, options.emit);
     const objects = this.root.addChild('objects', new QomObject('container'));
     this.root.addChild('chardevs', new QomObject('container'));
-    this.objects = new ObjectTable({ container: objects, hostMemory: options.hostMemory });
+    this.objects = new ObjectTable({
+      container: objects,
+      hostMemory: options.hostMemory,
+      log: options.log,
+    });
     this.platform = createPlatform(options.kind, {
       ramSize: options.ramSize,
       ram: () => this.objects.ram,
@@ -112,7 +121,7 @@ export class Machine {
   /** Builds the board: RAM, host bridges, default devices. */
   async build(): Promise<void> {
     const { kind, ramSize, ramBackend } = this.options;
-    if (kind !== 'none') this.objects.claimRam(kind === 'pc' || kind === 'q35' ? 'pc.ram' : '', ramSize, ramBackend);
+    if (kind !== 'none') this.objects.claimRam('pc.ram', ramSize, ramBackend);
     for (const host of this.platform.hosts) {
       const object = this.#object.addChild(host.qomName, new QomObject(host.typeName, host));
       this.devices.addBusObject(host.bus, object);

@@ -1,0 +1,126 @@
+#!/usr/bin/env node
+import { openSync } from 'node:fs';
+import { demoSocketPath } from '../ctl/paths.js';
+import { Daemon } from '../server/daemon.js';
+import type { Demo } from '../server/demo.js';
+import { createLog } from '../server/log.js';
+import { parseCommandLine, type Options } from '../server/options/command-line.js';
+import { QMP_VERSION, VERSION } from '../server/version.js';
+
+const complain = (error: unknown): void => {
+  const text = error instanceof Error ? error.message : String(error);
+  process.stderr.write(`qmemd: ${text}\n`);
+};
+
+const versionLine = (): string => {
+  const { major, minor, micro } = QMP_VERSION.qemu;
+  return `qmemd version ${VERSION} (QMP level ${String(major)}.${String(minor)}.${String(micro)})`;
+};
+
+/** @throws Error for what this version does not do */
+const checkSupported = (options: Options): void => {
+  if (options.qtest !== undefined) throw new Error('-qtest: not supported by this version');
+  if (options.preconfig) throw new Error('--preconfig: not supported by this version');
+  if (options.incoming !== undefined) throw new Error('-incoming: not supported by this version');
+};
+
+const DEMO_LISTEN = { host: '127.0.0.1', port: 7710 };
+
+/** Options with the demonstration machine added, and what must be undone at the end. */
+const withDemo = async (options: Options): Promise<{ options: Options; demo?: Demo }> => {
+  if (!options.demo) return { options };
+  const { createDemo } = await import('../server/demo.js');
+  const demo = createDemo(demoSocketPath(process.env, process.getuid?.() ?? 0));
+  return {
+    options: { ...options, machines: [demo.machine], listen: options.listen ?? DEMO_LISTEN },
+    demo,
+  };
+};
+
+/** Ends with the process that started us. */
+const followParent = (): void => {
+  const parent = process.ppid;
+  setInterval(() => {
+    if (process.ppid !== parent) process.kill(process.pid, 'SIGTERM');
+  }, 500).unref();
+};
+
+const serve = async (given: Options): Promise<void> => {
+  checkSupported(given);
+  const { options, demo } = await withDemo(given);
+  const fd = options.logFile === undefined ? 2 : openSync(options.logFile, 'a', 0o644);
+  const log = createLog(options.logLevel, fd);
+  const finish = (status: number): void => {
+    demo?.close();
+    process.exit(status);
+  };
+  const daemon = new Daemon({
+    config: options,
+    log,
+    nativeDisabled: process.env['QMEMD_NATIVE'] === 'none',
+    onEmpty: () => void daemon.stop().then(() => finish(0)),
+  });
+  const stop = (): void => {
+    daemon.stopBySignal().then(
+      () => finish(0),
+      (error: unknown) => {
+        complain(error);
+        finish(1);
+      },
+    );
+  };
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+  process.on('SIGPIPE', () => undefined);
+  try {
+    await daemon.start();
+  } catch (error) {
+    complain(error);
+    finish(1);
+    return;
+  }
+  if (options.exitWithParent) followParent();
+  if (demo !== undefined) {
+    const { demoBanner } = await import('../server/demo.js');
+    process.stdout.write(demoBanner(demo, daemon.httpAddress, VERSION));
+  } else if (daemon.httpAddress !== undefined) {
+    const { host, port } = daemon.httpAddress;
+    process.stderr.write(`qmemd: HTTP and WebSocket on ${host}:${String(port)}\n`);
+  }
+  if (process.send !== undefined) {
+    const { reportReady } = await import('../server/daemonize.js');
+    reportReady();
+  }
+};
+
+const main = async (words: readonly string[]): Promise<void> => {
+  const invocation = parseCommandLine(words);
+  switch (invocation.kind) {
+    case 'help':
+      process.stdout.write((await import('../server/options/help.js')).HELP);
+      return;
+    case 'version':
+      process.stdout.write(`${versionLine()}\n`);
+      return;
+    case 'print-reference':
+      process.stdout.write((await import('../server/print-reference.js')).reference());
+      return;
+    case 'run':
+      if (!invocation.options.daemonize) return serve(invocation.options);
+      process.exit(await background(words, invocation.options));
+  }
+};
+
+const background = async (words: readonly string[], options: Options): Promise<number> => {
+  const { runInBackground } = await import('../server/daemonize.js');
+  const fds = options.machines
+    .flatMap(({ monitors }) => monitors)
+    .flatMap(({ endpoint }) => (endpoint.kind === 'unix-fd' ? [endpoint.fd] : []));
+  const rest = words.filter((word) => word !== '-daemonize' && word !== '--daemonize');
+  return runInBackground(process.argv[1] ?? '', rest, fds);
+};
+
+main(process.argv.slice(2)).catch((error: unknown) => {
+  complain(error);
+  process.exit(1);
+});

@@ -1,0 +1,43 @@
+import type { DeviceType } from './core/device.js';
+import { dynamicMdevice } from './dynamic-mdevice/index.js';
+import { ivshmemPlain } from './ivshmem-plain/index.js';
+import { pciBridge } from './pci-bridge/index.js';
+import { pciePciBridge } from './pcie-pci-bridge/index.js';
+import { pcieRootPort } from './pcie-root-port/index.js';
+import { pxb, pxbPcie } from './pxb-pcie/index.js';
+
+/** Every device type, by the folder that it lies in. */
+export const userDeviceTypes = [
+  dynamicMdevice,
+  ivshmemPlain,
+  pciBridge,
+  pciePciBridge,
+  pcieRootPort,
+  pxb,
+  pxbPcie,
+] as unknown as readonly DeviceType[];
+
+/** Types that are no device models: what stands above them, buses, backends and other objects. */
+export const plainTypes = [
+  { name: 'object', abstract: true },
+  { name: 'container', parent: 'object' },
+  { name: 'machine', parent: 'object', abstract: true },
+  { name: 'device', parent: 'object', abstract: true },
+  { name: 'pci-device', parent: 'device', abstract: true },
+  { name: 'base-pci-bridge', parent: 'pci-device', abstract: true },
+  { name: 'ivshmem-common', parent: 'pci-device', abstract: true },
+  { name: 'bus', parent: 'object', abstract: true },
+  { name: 'PCI', parent: 'bus' },
+  { name: 'PCIE', parent: 'PCI' },
+  { name: 'pxb-pcie-bus', parent: 'PCIE' },
+  { name: 'memory-backend', parent: 'object', abstract: true },
+  { name: 'memory-backend-ram', parent: 'memory-backend' },
+  { name: 'memory-backend-file', parent: 'memory-backend' },
+  { name: 'memory-backend-memfd', parent: 'memory-backend' },
+  { name: 'memory-backend-shm', parent: 'memory-backend' },
+  { name: 'secret', parent: 'object' },
+  { name: 'iothread', parent: 'object' },
+  { name: 'rng-builtin', parent: 'object' },
+  { name: 'rng-egd', parent: 'object' },
+  { name: 'rng-random', parent: 'object' },
+] as const;

@@ -1,0 +1,136 @@
+import { writeFileSync, rmSync } from 'node:fs';
+import type { DaemonConfig } from './config.js';
+import type { RootLog } from './log.js';
+import { MachineHost, type NativeReport } from './machine-host.js';
+import { NativeHostMemory } from './os/host-memory.js';
+import { NativeLoader } from './os/native.js';
+import type { HttpAddress, HttpServer } from './http/server.js';
+import { VERSION } from './version.js';
+import type { Connection } from './transport/connection.js';
+
+export interface DaemonOptions {
+  readonly config: DaemonConfig;
+  readonly log: RootLog;
+  /** Behave as if the native package were not installed. */
+  readonly nativeDisabled?: boolean;
+  /** Called once when the last machine has gone. */
+  readonly onEmpty: () => void;
+}
+
+/** What the native layer adds (design §8). */
+const NATIVE_FEATURES = ['descriptors', 'mappings', 'eventfd', 'locks'] as const;
+
+/** Every part of the daemon, built and wired; started in order, stopped in reverse. */
+export class Daemon {
+  readonly #config: DaemonConfig;
+  readonly #log: RootLog;
+  readonly #onEmpty: () => void;
+  readonly #native: NativeLoader;
+  readonly #machines = new Map<string, MachineHost>();
+  #http: HttpServer | undefined;
+  #httpAddress: HttpAddress | undefined;
+  #stopping: Promise<void> | undefined;
+
+  constructor(options: DaemonOptions) {
+    this.#config = options.config;
+    this.#log = options.log;
+    this.#onEmpty = options.onEmpty;
+    this.#native = new NativeLoader({ disabled: options.nativeDisabled === true });
+    const hostMemory = new NativeHostMemory(this.#native);
+    for (const config of options.config.machines)
+      this.#machines.set(
+        config.name,
+        new MachineHost({
+          config,
+          limits: options.config.limits,
+          log: options.log.child({ machine: config.name }),
+          loadNative: this.#native.load,
+          hostMemory,
+          native: () => this.nativeReport(),
+          onQuit: () => void this.#remove(config.name),
+        }),
+      );
+  }
+
+  /** Address of the HTTP server, once it listens. */
+  get httpAddress(): HttpAddress | undefined {
+    return this.#httpAddress;
+  }
+  nativeReport(): NativeReport {
+    const status = this.#native.status();
+    return { ...status, features: status.native === 'full' ? NATIVE_FEATURES : [] };
+  }
+
+  /** @throws Error with one line that names the option or endpoint; nothing is left behind */
+  async start(): Promise<void> {
+    try {
+      for (const machine of this.#machines.values()) await machine.open();
+      for (const machine of this.#machines.values()) await machine.build();
+      if (this.#config.listen !== undefined) await this.#listen(this.#config.listen);
+      if (this.#config.pidfile !== undefined) this.#writePidfile(this.#config.pidfile);
+    } catch (error) {
+      await this.stop();
+      throw error;
+    }
+  }
+  /** A signal: every machine says SHUTDOWN, then all ends. */
+  async stopBySignal(): Promise<void> {
+    for (const machine of this.#machines.values()) machine.announceShutdown();
+    await this.stop();
+  }
+  /** Safe to call twice. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#stop();
+    return this.#stopping;
+  }
+
+  async #stop(): Promise<void> {
+    await this.#http?.stop();
+    for (const machine of [...this.#machines.values()].reverse()) await machine.stop();
+    this.#machines.clear();
+    if (this.#config.pidfile !== undefined) rmSync(this.#config.pidfile, { force: true });
+    await this.#log.flush();
+  }
+  async #remove(name: string): Promise<void> {
+    const machine = this.#machines.get(name);
+    this.#machines.delete(name);
+    try {
+      await machine?.stop();
+    } catch (error) {
+      this.#log.error({ err: error, machine: name }, 'machine did not stop cleanly');
+    }
+    if (this.#machines.size === 0) this.#onEmpty();
+  }
+  async #listen(listen: { host: string; port: number }): Promise<void> {
+    const { HttpServer } = await import('./http/server.js');
+    const http = new HttpServer({
+      ...listen,
+      limits: this.#config.limits,
+      lookup: (name) => this.#lookup(name),
+      health: () => ({
+        status: 'ok',
+        version: VERSION,
+        native: this.nativeReport().native,
+        machines: [...this.#machines.keys()],
+      }),
+    });
+    this.#http = http;
+    this.#httpAddress = await http.start();
+  }
+  #lookup(name: string | undefined): ((connection: Connection) => void) | undefined {
+    const machine =
+      name === undefined && this.#machines.size === 1
+        ? [...this.#machines.values()][0]
+        : this.#machines.get(name ?? '');
+    if (machine === undefined) return undefined;
+    return (connection) => machine.webSocketMonitor.accept(connection);
+  }
+  #writePidfile(path: string): void {
+    try {
+      writeFileSync(path, `${String(process.pid)}\n`);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`-pidfile ${path}: ${reason}`, { cause: error });
+    }
+  }
+}

@@ -1,0 +1,97 @@
+import { chmodSync, closeSync, ftruncateSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import type { MachineConfig } from './config.js';
+
+/** The machine that `npm start` shows: a dynamic-mdevice on a file in a private folder. */
+export interface Demo {
+  readonly machine: MachineConfig;
+  readonly socket: string;
+  readonly memory: string;
+  /** Removes what the demonstration made. */
+  close(): void;
+}
+
+const MEMORY_SIZE = 1024 ** 3;
+
+/**
+ * Makes the folder and the (sparse) file, and the configuration of the machine on them.
+ *
+ * @param socket where the monitor listens; the file lies beside it
+ */
+export const createDemo = (socket: string): Demo => {
+  const folder = dirname(socket);
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  chmodSync(folder, 0o700);
+  const memory = join(folder, 'demo.mem');
+  const fd = openSync(memory, 'a', 0o600);
+  ftruncateSync(fd, MEMORY_SIZE);
+  closeSync(fd);
+  const device = (values: [string, string][]): MachineConfig['devices'][number] => ({
+    origin: '--demo',
+    form: 'text',
+    values,
+  });
+  return {
+    socket,
+    memory,
+    machine: {
+      name: 'demo',
+      guestName: 'demo',
+      uuid: undefined,
+      kind: 'q35',
+      ramSize: 128n << 20n,
+      ramBackend: undefined,
+      defaults: false,
+      guestPolicy: 'accept',
+      paused: false,
+      globals: [],
+      objects: [],
+      devices: [
+        device([
+          ['driver', 'pcie-root-port'],
+          ['id', 'rp1'],
+        ]),
+        device([
+          ['driver', 'dynamic-mdevice'],
+          ['id', 'mem0'],
+          ['bus', 'rp1'],
+          ['size', '4G'],
+          ['align', '2M'],
+          ['mem-path', memory],
+        ]),
+      ],
+      monitors: [{ endpoint: { kind: 'unix-listen', path: socket, wait: false }, pretty: false }],
+    },
+    close: () => rmSync(memory, { force: true }),
+  };
+};
+
+/** How to use the demonstration: where it is, and commands that work as printed. */
+export const demoBanner = (
+  demo: Demo,
+  http: { host: string; port: number } | undefined,
+  version: string,
+): string => {
+  const ctl = 'node dist/bin/qmemctl.js';
+  const web =
+    http === undefined
+      ? []
+      : [
+          `  QMP over WebSocket  ws://${http.host}:${String(http.port)}/qmp`,
+          `  health              http://${http.host}:${String(http.port)}/healthz`,
+        ];
+  return [
+    `qmemd ${version}: machine 'demo' runs, with a dynamic-mdevice 'mem0' on 1 GiB of host memory`,
+    `  QMP on UNIX socket  ${demo.socket}`,
+    ...web,
+    `  host memory         ${demo.memory}`,
+    '',
+    'Try, in another terminal in this folder:',
+    `  ${ctl} mem-attach id=mem0 size=67108864 offset=0`,
+    `  ${ctl} guest-mmio-write id=mem0 bar=2 offset=0 data=aGVsbG8gbWVtb3J5Cg==`,
+    `  head -c 13 ${demo.memory}`,
+    '',
+    'Ctrl-C stops it.',
+    '',
+  ].join('\n');
+};

@@ -1,0 +1,130 @@
+import type { HostMemoryService } from '../devices/core/host-memory.js';
+import type { MachineConfig, MonitorConfig } from './config.js';
+import { Dispatcher, type CommandEntry } from './dispatch/dispatcher.js';
+import { EventHub } from './events/hub.js';
+import type { Limits } from './limits.js';
+import type { RootLog } from './log.js';
+import type { Machine } from './machine/machine.js';
+import { Turn } from './machine/turn.js';
+import type { LoadNative } from './os/native.js';
+import { Monitor } from './session/monitor.js';
+import { openEndpoint, type OpenEndpoint } from './transport/endpoint.js';
+import { GREETING } from './version.js';
+
+/** What `query-native` and `/healthz` report. */
+export interface NativeReport {
+  readonly native: 'full' | 'none';
+  readonly reason?: string;
+  readonly features: readonly string[];
+}
+
+export interface MachineHostOptions {
+  readonly config: MachineConfig;
+  readonly limits: Limits;
+  readonly log: RootLog;
+  readonly loadNative: LoadNative;
+  readonly hostMemory: HostMemoryService;
+  readonly native: () => NativeReport;
+  /** Called once when the machine asks to end. */
+  readonly onQuit: () => void;
+}
+
+/**
+ * One machine with its monitors. Monitors greet their clients while the machine is still being
+ * built; commands wait for it.
+ */
+export class MachineHost {
+  readonly name: string;
+  readonly #options: MachineHostOptions;
+  readonly #events: EventHub;
+  readonly #dispatcher: Dispatcher;
+  readonly #endpoints: OpenEndpoint[] = [];
+  readonly #monitors: Monitor[] = [];
+  #webSocketMonitor: Monitor | undefined;
+  #built!: (commands: ReadonlyMap<string, CommandEntry>) => void;
+  #failed!: (error: unknown) => void;
+  #machine: Machine | undefined;
+  readonly #turn = new Turn();
+
+  constructor(options: MachineHostOptions) {
+    this.#options = options;
+    this.name = options.config.name;
+    this.#events = new EventHub({ ringSize: options.limits['event-ring'] });
+    this.#dispatcher = new Dispatcher({
+      greeting: GREETING,
+      turn: this.#turn,
+      log: options.log,
+      initialized: () => true,
+      commands: new Promise((resolve, reject) => {
+        this.#built = resolve;
+        this.#failed = reject;
+      }),
+    });
+  }
+
+  /** Opens the monitors. @throws Error naming the endpoint and the reason */
+  async open(): Promise<void> {
+    for (const monitor of this.#options.config.monitors) await this.#openMonitor(monitor);
+  }
+  /** Builds the machine and lets it run. @throws Error naming the option that failed */
+  async build(): Promise<void> {
+    try {
+      const { buildMachine } = await import('./machine/build.js');
+      const { config, log, hostMemory, native, onQuit } = this.#options;
+      const built = await buildMachine(config, {
+        log,
+        hostMemory,
+        native,
+        turn: this.#turn,
+        emit: (event, data) => this.#events.emit(event, data),
+        onQuit,
+      });
+      this.#machine = built.machine;
+      this.#built(built.commands);
+    } catch (error) {
+      this.#failed(error);
+      throw error;
+    }
+  }
+  /** The monitor of WebSocket clients, made on first use. */
+  get webSocketMonitor(): Monitor {
+    this.#webSocketMonitor ??= this.#newMonitor(false);
+    return this.#webSocketMonitor;
+  }
+  get clients(): number {
+    return this.#monitors.reduce((sum, { clients }) => sum + clients, 0);
+  }
+  /** A signal ends the machine: SHUTDOWN now. */
+  announceShutdown(): void {
+    this.#machine?.runState.shutdown('host-signal');
+  }
+  /** Ends all clients, gives everything back. Safe to call twice. */
+  async stop(): Promise<void> {
+    for (const endpoint of this.#endpoints.splice(0)) await endpoint.close();
+    await Promise.all(this.#monitors.splice(0).map((monitor) => monitor.close()));
+    await this.#machine?.close();
+    this.#events.close();
+  }
+
+  async #openMonitor({ endpoint, pretty }: MonitorConfig): Promise<void> {
+    const monitor = this.#newMonitor(pretty);
+    this.#endpoints.push(
+      await openEndpoint(endpoint, {
+        native: this.#options.loadNative,
+        onConnection: (connection) => monitor.accept(connection),
+      }),
+    );
+  }
+  #newMonitor(pretty: boolean): Monitor {
+    const { log, limits } = this.#options;
+    const monitor = new Monitor({
+      target: this.#dispatcher,
+      events: this.#events,
+      log,
+      limits,
+      pretty,
+    });
+    this.#monitors.push(monitor);
+    return monitor;
+  }
+}

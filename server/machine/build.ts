@@ -1,0 +1,90 @@
+import { plainTypes, userDeviceTypes } from '../../devices/index.js';
+import type { HostMemoryService } from '../../devices/core/host-memory.js';
+import { QmpError } from '../../schema/error.js';
+import type { JsonObject } from '../../schema/json.js';
+import type { EventData, EventDef } from '../../schema/lang.js';
+import { commandTable } from '../commands/table.js';
+import { deviceRequest } from '../commands/qdev.js';
+import type { MachineConfig, Written } from '../config.js';
+import type { CommandEntry } from '../dispatch/dispatcher.js';
+import type { RootLog } from '../log.js';
+import type { NativeReport } from '../machine-host.js';
+import type { DeviceRequest } from './device-table.js';
+import { Machine } from './machine.js';
+import type { Turn } from './turn.js';
+import { TypeRegistry } from './type-registry.js';
+
+export interface BuildOptions {
+  readonly log: RootLog;
+  readonly hostMemory: HostMemoryService;
+  readonly native: () => NativeReport;
+  readonly turn: Turn;
+  readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
+  readonly onQuit: () => void;
+}
+
+/** A written object or device that could not be made; the message is `ORIGIN: reason`. */
+const blame = (written: Written, error: unknown): Error =>
+  error instanceof QmpError
+    ? new Error(`${written.origin}: ${error.message}`, { cause: error })
+    : new Error(`${written.origin}: unexpected failure`, { cause: error });
+
+const textValue = (written: Written & { form: 'text' }, name: string): string | undefined =>
+  written.values.findLast(([key]) => key === name)?.[1];
+
+const asJson = (written: Written): JsonObject => {
+  if (written.form === 'json') return written.values;
+  throw new Error('objects are read as JSON');
+};
+
+const requestOf = (written: Written): DeviceRequest => {
+  if (written.form === 'json') return deviceRequest(written.values);
+  return {
+    driver: textValue(written, 'driver') ?? '',
+    id: textValue(written, 'id'),
+    bus: textValue(written, 'bus'),
+    settings: {
+      form: 'text',
+      values: written.values.filter(([name]) => !['driver', 'id', 'bus'].includes(name)),
+    },
+  };
+};
+
+/**
+ * Makes a machine as its configuration says: objects, board, devices; then it runs.
+ *
+ * @throws Error naming the option that failed and the reason; nothing is left behind
+ */
+export const buildMachine = async (
+  config: MachineConfig,
+  options: BuildOptions,
+): Promise<{ machine: Machine; commands: ReadonlyMap<string, CommandEntry> }> => {
+  const { log, hostMemory, native, turn, emit, onQuit } = options;
+  const types = new TypeRegistry(userDeviceTypes, plainTypes);
+  const machine = new Machine({ ...config, types, hostMemory, log, turn, emit, onQuit });
+  try {
+    for (const written of config.objects) await tryMake(written, () => machine.objects.addUnchecked(asJson(written)));
+    await machine.build();
+    for (const written of config.devices)
+      await tryMake(written, async () => {
+        await machine.devices.add(requestOf(written));
+      });
+    machine.start(config.paused);
+  } catch (error) {
+    await machine.close();
+    throw error;
+  }
+  const report = (): { native: 'full' | 'none'; reason?: string; features: string[] } => {
+    const { features, ...rest } = native();
+    return { ...rest, features: [...features] };
+  };
+  return { machine, commands: commandTable(machine, report) };
+};
+
+const tryMake = async (written: Written, make: () => void | Promise<void>): Promise<void> => {
+  try {
+    await make();
+  } catch (error) {
+    throw blame(written, error);
+  }
+};
