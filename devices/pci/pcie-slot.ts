@@ -1,16 +1,17 @@
 import { refused } from '../../schema/error.js';
 import type { Clock } from '../core/clock.js';
 import type { HotplugController, PciBus } from './bus.js';
+import { EXPRESS } from './capabilities.js';
 import type { PciFunction } from './function.js';
-import { expired, type PendingUnplug } from './hotplug.js';
+import { expired, type HotplugPort, type PendingUnplug } from './hotplug.js';
+import { CAPABILITY } from './registers.js';
 
-/** Offsets from the PCI Express capability. PCIe 5.0 §7.5.3.8, §7.5.3.10, §7.5.3.11. */
-const LINK_STATUS = 0x12;
-const SLOT_CONTROL = 0x18;
-const SLOT_STATUS = 0x1a;
+const { LINK_CAPABILITIES, LINK_STATUS, SLOT_CONTROL, SLOT_STATUS } = EXPRESS;
 
-/** Link status. PCIe 5.0 §7.5.3.8. */
+/** Link status: data link layer active, speed and width. PCIe 5.0 §7.5.3.8. */
 const DLL_ACTIVE = 0x2000;
+const SPEED = 0xf;
+const WIDTH = 0x3f0;
 
 /** Slot control. PCIe 5.0 §7.5.3.10. */
 const CONTROL = {
@@ -59,8 +60,9 @@ export interface PcieSlotOptions {
  *
  * @see PCI Express Base 5.0 §6.7 PCI Express Hot-Plug Support
  */
-export class PcieSlot implements HotplugController {
+export class PcieSlot implements HotplugController, HotplugPort {
   readonly kind = 'native';
+  readonly controller = this;
   readonly #options: PcieSlotOptions;
   readonly #pending = new Map<PciFunction, PendingUnplug>();
   /** What the registers held before the write that a hook is told about. */
@@ -84,6 +86,9 @@ export class PcieSlot implements HotplugController {
     this.reset();
   }
 
+  get hotplug(): boolean {
+    return this.#options.hotplug;
+  }
   get #powered(): boolean {
     return (this.#control & CONTROL.POWER_CONTROLLER) === 0;
   }
@@ -94,10 +99,13 @@ export class PcieSlot implements HotplugController {
   /** As QEMU: an empty slot starts without power, a populated one with it; presence stays. */
   reset(): void {
     const populated = this.#options.bus.functions.length > 0;
-    const off = populated || !this.#options.powerController ? 0 : CONTROL.POWER_CONTROLLER;
-    this.#setControl(CONTROL.ATTENTION_OFF | CONTROL.POWER_INDICATOR_OFF | off);
+    const off = populated ? 0 : CONTROL.POWER_CONTROLLER;
+    const power = this.#options.powerController ? CONTROL.POWER_INDICATOR_OFF | off : 0;
+    this.#setControl(CONTROL.ATTENTION_OFF | power);
     this.#setStatus(this.#status & STATUS.PRESENCE);
     this.#supply();
+    this.#train();
+    this.#notify();
   }
 
   /** Reads the registers again after saved state was loaded. */
@@ -112,6 +120,7 @@ export class PcieSlot implements HotplugController {
   powerOn(): void {
     this.#setControl(this.#control & ~CONTROL.POWER_CONTROLLER);
     this.#supply();
+    this.#train();
   }
 
   prePlug(): void {
@@ -225,6 +234,22 @@ export class PcieSlot implements HotplugController {
     this.#setStatus(status | (present ? STATUS.PRESENCE : 0));
     const link = port.config.get(capability + LINK_STATUS, 2) & ~DLL_ACTIVE;
     port.config.set(capability + LINK_STATUS, 2, link | (present ? DLL_ACTIVE : 0));
+    this.#train();
+  }
+
+  /** Speed and width of the link: the lesser of both ends, the port's own without an express device. */
+  #train(): void {
+    const { port, capability, bus } = this.#options;
+    const own = port.config.get(capability + LINK_CAPABILITIES, 2);
+    const device = bus.function(0);
+    const express = device?.config.findCapability(CAPABILITY.EXPRESS);
+    const other =
+      device === undefined || express === undefined
+        ? own
+        : device.config.get(express + LINK_STATUS, 2);
+    const link = Math.min(own & SPEED, other & SPEED) | Math.min(own & WIDTH, other & WIDTH);
+    const status = port.config.get(capability + LINK_STATUS, 2) & ~(SPEED | WIDTH);
+    port.config.set(capability + LINK_STATUS, 2, status | link);
   }
 
   #raise(events: number): void {

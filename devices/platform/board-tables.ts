@@ -190,7 +190,8 @@ function e1000eCapabilities(fn: PciFunction): void {
   fn.addCapability(0x01, 8, 0xc8);
   config.set(0xca, 2, 0x0022);
   config.setWritable(0xcc, 2, 0x1f03);
-  fn.addExtendedCapability(0x0001, 2, 0x48, 0x100);
+  // The serial number follows before the usual end of AER.
+  fn.addExtendedCapability(0x0001, 2, 0x40, 0x100);
   config.set(0x10c, 4, 0x0046_2030);
   config.set(0x114, 4, 0xe000);
   config.set(0x118, 4, 0xa0);

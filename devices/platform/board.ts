@@ -267,7 +267,6 @@ export class Board implements Platform {
   }
 
   reset(): void {
-    this.#ports.reset();
     this.#acpi?.reset();
   }
 

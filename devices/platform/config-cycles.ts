@@ -73,10 +73,6 @@ export class ConfigPorts {
     io.add(data, DATA_PORT);
   }
 
-  reset(): void {
-    this.#address = 0;
-  }
-
   #target(port: number): { fn: PciFunction | undefined; register: number } {
     const latched = this.#address;
     const fn = this.#find((latched >> 16) & 0xff, (latched >> 8) & 0xff);

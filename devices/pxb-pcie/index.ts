@@ -1,0 +1,22 @@
+import { deviceType } from '../core/device.js';
+import { Expander, expanderProperties } from './device.js';
+
+export const pxbPcie = deviceType({
+  name: 'pxb-pcie',
+  parent: 'pci-device',
+  description: 'PCI Express Expander Bridge',
+  interfaces: ['conventional-pci-device'],
+  hotpluggable: false,
+  properties: expanderProperties,
+  create: (context, properties) => new Expander('pxb-pcie', context, properties),
+});
+
+export const pxb = deviceType({
+  name: 'pxb',
+  parent: 'pci-device',
+  description: 'PCI Expander Bridge',
+  interfaces: ['conventional-pci-device'],
+  hotpluggable: false,
+  properties: expanderProperties,
+  create: (context, properties) => new Expander('pxb', context, properties),
+});
