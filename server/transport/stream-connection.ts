@@ -114,10 +114,3 @@ export class StreamConnection implements Connection {
     this.#handlers?.onClose();
   }
 }
-
-/** The client on our own standard input and output. */
-export const stdioConnection = (
-  input: Readable = process.stdin,
-  output: Writable = process.stdout,
-): Connection =>
-  new StreamConnection({ kind: 'stdio', input, output, destroy: () => input.destroy() });

@@ -1,0 +1,94 @@
+import type { RawData, WebSocket } from 'ws';
+import type { Connection, ConnectionHandlers } from './connection.js';
+
+const toBuffer = (data: RawData): Buffer => {
+  if (Buffer.isBuffer(data)) return data;
+  return Array.isArray(data) ? Buffer.concat(data) : Buffer.from(data);
+};
+
+const OPEN = 1;
+/** Status of a close without trouble: normal, going away, none given. */
+const ORDERLY: readonly number[] = [1000, 1001, 1005];
+
+/**
+ * A WebSocket client: text and binary messages in are one stream of bytes, each message out is one
+ * text frame without line end.
+ */
+export class WebSocketConnection implements Connection {
+  readonly kind = 'websocket';
+  readonly #socket: WebSocket;
+  #handlers: ConnectionHandlers | undefined;
+  #unsent = 0;
+  #isBehind = false;
+  #isEnding = false;
+  #isClosed = false;
+
+  constructor(socket: WebSocket) {
+    this.#socket = socket;
+    // A protocol error is followed by close.
+    socket.on('error', () => undefined);
+  }
+
+  start(handlers: ConnectionHandlers): void {
+    this.#handlers = handlers;
+    this.#socket.on('message', (data) => {
+      if (!this.#isEnding) handlers.onData(toBuffer(data), []);
+    });
+    this.#socket.on('close', (code) => {
+      // What came before an orderly close is still run; its replies reach nobody.
+      if (ORDERLY.includes(code) && !this.#isEnding) handlers.onEnd();
+      if (this.#isEnding || !ORDERLY.includes(code)) this.#closed();
+    });
+  }
+
+  send(message: string): void {
+    if (this.#socket.readyState !== OPEN) return;
+    this.#unsent++;
+    this.#socket.send(message, { binary: false }, () => this.#sent());
+    if (this.#socket.bufferedAmount > 0) this.#isBehind = true;
+  }
+
+  #sent(): void {
+    this.#unsent--;
+    if (this.#unsent > 0 || !this.#isBehind || this.#isClosed) return;
+    this.#isBehind = false;
+    this.#handlers?.onDrain();
+  }
+
+  /** Each message is a frame that leaves at once. */
+  flush(): void {}
+
+  get buffered(): number {
+    return this.#socket.bufferedAmount;
+  }
+
+  pause(): void {
+    if (this.#socket.readyState === OPEN) this.#socket.pause();
+  }
+
+  resume(): void {
+    if (this.#socket.readyState === OPEN) this.#socket.resume();
+  }
+
+  end(): void {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    if (this.#socket.readyState > OPEN) this.#closed();
+    else {
+      this.#socket.resume();
+      this.#socket.close(1000);
+    }
+  }
+
+  destroy(): void {
+    this.#isEnding = true;
+    this.#socket.terminate();
+    process.nextTick(() => this.#closed());
+  }
+
+  #closed(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#handlers?.onClose();
+  }
+}

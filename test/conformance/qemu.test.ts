@@ -1,0 +1,99 @@
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, rmSync, watch } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import fc from 'fast-check';
+import t from 'tap';
+import { NativeLoader } from '../../server/os/native.js';
+import { listenUnix } from '../../server/transport/unix.js';
+import { wire } from '../support/wire.js';
+import { play, unixPeer, whole } from './harness.js';
+import { ROWS } from './rows.js';
+
+const QEMU = 'qemu-system-x86_64';
+const isInstalled = spawnSync(QEMU, ['--version']).status === 0;
+const skip = isInstalled ? false : `${QEMU} is not installed`;
+
+/** Settles once `path` is there. */
+const appears = async (folder: string, path: string): Promise<void> => {
+  const watcher = watch(folder);
+  while (!existsSync(path)) await once(watcher, 'change');
+  watcher.close();
+};
+
+const startQemu = async (folder: string): Promise<{ path: string; stop: () => Promise<void> }> => {
+  const path = join(folder, 'qemu');
+  const args = ['-M', 'none', '-name', 'vm0', '-accel', 'tcg', '-S', '-display', 'none'];
+  const child = spawn(QEMU, [...args, '-nodefaults', '-qmp', `unix:${path},server=on,wait=off`]);
+  const gone = once(child, 'exit');
+  await appears(folder, path);
+  const stop = async (): Promise<void> => {
+    child.kill();
+    await gone;
+  };
+  return { path, stop };
+};
+
+/** Bytes and words that are likely to mean something to the lexer. */
+const fragment = fc.oneof(
+  fc.constantFrom(...'{}[]:,"\'\\ \n\t0123456789-+.eEtfnu', 'true', 'false', 'null'),
+  fc.constantFrom('{"execute":"query-name","id":', '"id"', '\\u', '\\ud83d\\ude00', '"a"', "'b'"),
+  fc.constantFrom('"execute":', '"query-name"', '"arguments":', '{}', '12', '-0.5e3', 'é', '€'),
+);
+const soup = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.array(fragment, { maxLength: 25 }).map((x) => Buffer.from(x.join(''))),
+  },
+  {
+    weight: 1,
+    arbitrary: fc
+      .uint8Array({ maxLength: 12 })
+      .map((x) =>
+        Buffer.concat([Buffer.from('{"execute":"query-name","id":"'), x, Buffer.from('"}\n')]),
+      ),
+  },
+  { weight: 1, arbitrary: fc.uint8Array({ maxLength: 20 }).map((x) => Buffer.from(x)) },
+);
+
+t.test('real QEMU agrees', { skip }, async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'qmemd-qemu-'));
+  const qemu = await startQemu(folder);
+  const { monitor } = wire();
+  const path = join(folder, 'ours');
+  const ours = await listenUnix({
+    path,
+    native: new NativeLoader().load,
+    onConnection: (connection) => monitor.accept(connection),
+  });
+  t.teardown(async () => {
+    ours.close();
+    await monitor.close();
+    await qemu.stop();
+    rmSync(folder, { recursive: true });
+  });
+
+  t.test('with every row of the table', async (t) => {
+    for (const row of ROWS.filter(({ isOurs }) => !isOurs))
+      t.strictSame(
+        await play(() => unixPeer(qemu.path), row, whole),
+        row.replies,
+        `row ${String(row.row)}: ${String(row.input)}`,
+      );
+  });
+
+  t.test('with what we answer to random input', async () => {
+    const modes = fc.constantFrom('command' as const, 'negotiation' as const);
+    await fc.assert(
+      fc.asyncProperty(modes, soup, async (mode, input) => {
+        const row = { mode, input, row: 0, replies: [], isOurs: false };
+        const expected = await play(() => unixPeer(qemu.path), row, whole);
+        const actual = await play(() => unixPeer(path), row, whole);
+        const text = JSON.stringify({ expected, actual });
+        if (text !== JSON.stringify({ expected, actual: expected })) throw new Error(text);
+      }),
+      { numRuns: Number(process.env['FUZZ_RUNS'] ?? 300) },
+    );
+  });
+});
