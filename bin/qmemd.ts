@@ -30,7 +30,7 @@ const DEMO_LISTEN = { host: '127.0.0.1', port: 7710 };
 const withDemo = async (options: Options): Promise<{ options: Options; demo?: Demo }> => {
   if (!options.demo) return { options };
   const { createDemo } = await import('../server/demo.js');
-  const demo = createDemo(demoSocketPath(process.env, process.getuid?.() ?? 0));
+  const demo = createDemo(demoSocketPath(process.env));
   return {
     options: { ...options, machines: [demo.machine], listen: options.listen ?? DEMO_LISTEN },
     demo,

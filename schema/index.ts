@@ -2,6 +2,7 @@ import * as control from './control.js';
 import * as events from './events.js';
 import * as guest from './guest.js';
 import * as memory from './memory.js';
+import * as pci from './pci.js';
 import * as qdev from './qdev.js';
 import * as qom from './qom.js';
 import type { SchemaModule } from './introspect.js';
@@ -13,6 +14,7 @@ export const subjects: readonly Subject[] = [
   { title: 'Subscriptions', module: events },
   { title: 'Objects', module: qom },
   { title: 'Devices', module: qdev },
+  { title: 'PCI', module: pci },
   { title: 'Memory', module: memory },
   { title: 'Guest side', module: guest },
 ];

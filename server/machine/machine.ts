@@ -15,6 +15,7 @@ import { DeviceDeleted } from '../../schema/qdev.js';
 import type { RootLog } from '../log.js';
 import type { DeviceEntry } from './device-entry.js';
 import { DeviceTable } from './device-table.js';
+import { GuestDrivers } from './guest-drivers.js';
 import { ObjectTable } from './object-table.js';
 import { QomObject } from './qom.js';
 import { RunState, type ShutdownReason } from './run-state.js';
@@ -65,9 +66,9 @@ export class Machine {
   readonly devices: DeviceTable;
   readonly platform: Platform;
   readonly turn: Turn;
+  readonly drivers = new GuestDrivers();
   readonly #object: QomObject;
   readonly #deferred: (() => void)[] = [];
-  readonly #resetHooks = new Set<() => void>();
   #guestPolicy: GuestPolicy;
   #ready = false;
   #closed = false;
@@ -142,7 +143,6 @@ export class Machine {
   /** `system_reset`: devices, then the platform, then RESET; removals it completes are told later. */
   reset(): void {
     this.#resetDevices('warm');
-    for (const hook of this.#resetHooks) hook();
     this.runState.reset();
   }
   powerdown(): void {
@@ -157,11 +157,6 @@ export class Machine {
   defer(action: () => void): void {
     this.#deferred.push(action);
     if (this.#deferred.length === 1) setImmediate(() => this.#runDeferred());
-  }
-  /** Calls `hook` at every system reset; returns the unsubscribe. */
-  onReset(hook: () => void): () => void {
-    this.#resetHooks.add(hook);
-    return () => this.#resetHooks.delete(hook);
   }
   /** Unrealizes all devices, gives all memory back. Safe to call twice. */
   async close(): Promise<void> {

@@ -1,0 +1,85 @@
+import type { GuestAccess, WaitEnd } from '../../devices/core/guest-access.js';
+import type { AccessSize } from '../../devices/core/host-memory.js';
+import type { PciFunction } from '../../devices/pci/function.js';
+import type { MessageReceiver, MessageSlot } from '../../devices/platform/messages.js';
+
+/** The wait of a driver that is under way. */
+interface Waiting {
+  end(how: WaitEnd): void;
+}
+
+/**
+ * What a built-in driver may touch of one function, as a driver in a guest would. Lives as long as
+ * the device: its message address stays the same.
+ */
+export class FunctionAccess implements GuestAccess {
+  readonly name: string;
+  readonly #fn: PciFunction;
+  readonly #messages: MessageReceiver;
+  #slot: MessageSlot | undefined;
+  #waiting: Waiting | undefined;
+  #last: Promise<unknown> = Promise.resolve();
+  #removed = false;
+
+  /** @param gone aborted when the device leaves */
+  constructor(name: string, fn: PciFunction, messages: MessageReceiver, gone: AbortSignal) {
+    this.name = name;
+    this.#fn = fn;
+    this.#messages = messages;
+    fn.addPart('guest-driver', { reset: () => this.#waiting?.end('reset') });
+    gone.addEventListener('abort', () => this.#remove(), { once: true });
+  }
+
+  configRead(offset: number, size: 1 | 2 | 4): number {
+    return this.#fn.readConfig(offset, size);
+  }
+  configWrite(offset: number, size: 1 | 2 | 4, value: number): void {
+    this.#fn.writeConfig(offset, size, value);
+  }
+  mmioRead(bar: number, offset: number, size: AccessSize): bigint {
+    return this.#removed ? 0n : this.#fn.readBar(bar, offset, size);
+  }
+  mmioWrite(bar: number, offset: number, size: AccessSize, value: bigint): void {
+    if (!this.#removed) this.#fn.writeBar(bar, offset, size, value);
+  }
+  message(): { readonly address: bigint; readonly data: number } {
+    this.#slot ??= this.#messages.allocate(() => this.#waiting?.end('message'));
+    return this.#slot;
+  }
+
+  wait(
+    { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
+    start: () => void,
+  ): Promise<WaitEnd> {
+    return new Promise((resolve) => {
+      if (this.#removed || signal?.aborted === true) {
+        resolve(this.#removed ? 'removed' : 'aborted');
+        return;
+      }
+      const timer = setTimeout(() => this.#waiting?.end('timeout'), timeoutMs);
+      const abort = (): void => this.#waiting?.end('aborted');
+      signal?.addEventListener('abort', abort, { once: true });
+      this.#waiting = {
+        end: (how) => {
+          this.#waiting = undefined;
+          clearTimeout(timer);
+          signal?.removeEventListener('abort', abort);
+          resolve(how);
+        },
+      };
+      start();
+    });
+  }
+  exclusive<T>(work: () => Promise<T>): Promise<T> {
+    const result = this.#last.then(work);
+    // The next piece of work follows whether this one succeeds or not; its caller gets the failure.
+    this.#last = result.catch(() => undefined);
+    return result;
+  }
+
+  #remove(): void {
+    this.#removed = true;
+    this.#slot?.release();
+    this.#waiting?.end('removed');
+  }
+}

@@ -1,0 +1,41 @@
+import { asAttachmentHolder, DynamicMdeviceDriver } from '../../devices/dynamic-mdevice/index.js';
+import { refused } from '../../schema/error.js';
+import type { DeviceEntry } from './device-entry.js';
+import { FunctionAccess } from './guest-access.js';
+import type { Machine } from './machine.js';
+
+/** The built-in drivers' ways to the devices of one machine, one per device. */
+export class GuestDrivers {
+  readonly #access = new WeakMap<DeviceEntry, FunctionAccess>();
+
+  access(machine: Machine, entry: DeviceEntry, name: string): FunctionAccess {
+    const known = this.#access.get(entry);
+    if (known !== undefined) return known;
+    if (entry.pci === undefined) throw refused(`device '${name}' is no PCI device`);
+    const { messages } = machine.platform;
+    const access = new FunctionAccess(name, entry.pci.pci, messages, entry.gone.signal);
+    this.#access.set(entry, access);
+    return access;
+  }
+}
+
+/**
+ * Runs `work` with the driver of a dynamic-mdevice. The machine's turn is given up meanwhile: the
+ * guest side may take its time.
+ *
+ * @throws QmpError when there is no such device, or it has no memory to attach
+ */
+export const withMemDriver = <T>(
+  machine: Machine,
+  name: string,
+  signal: AbortSignal,
+  work: (driver: DynamicMdeviceDriver) => Promise<T>,
+): Promise<T> => {
+  const entry = machine.devices.find(name);
+  const holder = asAttachmentHolder(entry.device);
+  if (holder === undefined)
+    throw refused(`device '${name}' is a ${entry.type.name}: memory cannot be attached to it`);
+  const access = machine.drivers.access(machine, entry, name);
+  const driver = new DynamicMdeviceDriver(access, holder, { signal });
+  return machine.turn.outside(work(driver));
+};
