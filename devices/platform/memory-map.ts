@@ -13,8 +13,9 @@ export const RAM_SPLIT = {
 
 /** Fixed addresses of a PC. reference/pci-and-memory-devices.md §6.2. */
 const MAP = {
-  /** Video memory, option ROMs and BIOS: PCI shows here in front of RAM. */
+  /** Video memory, option ROMs and BIOS: what PCI has here lies over RAM. */
   LEGACY: { base: 0xa_0000n, size: 384n * KiB },
+  VIDEO: { base: 0xa_0000n, size: 128n * KiB },
   OPTION_ROMS: { base: 0xc_0000n, size: 128n * KiB },
   LOW_BIOS: { base: 0xe_0000n, size: 128n * KiB },
   IO_APIC: { base: 0xfec0_0000n, size: 4n * KiB },
@@ -85,12 +86,18 @@ export const plainMemory = (options: RamOptions): MemoryRegion => {
 
 /** Memory of pc and q35. BARs lie below everything else, so RAM hides what is programmed over it. */
 export const boardMemory = (
-  options: RamOptions & { readonly kind: 'pc' | 'q35'; readonly messages: MemoryRegion },
+  options: RamOptions & {
+    readonly kind: 'pc' | 'q35';
+    readonly messages: MemoryRegion;
+    /** VGA is there. */
+    readonly defaults: boolean;
+  },
 ): MemoryMap => {
   const system = MemoryRegion.container('system', WHOLE);
   const pci = MemoryRegion.container('pci', WHOLE);
   addRam(system, options);
   system.add(pci, 0n, -1);
+  if (options.defaults) pci.add(hollow('vga-lowmem', MAP.VIDEO.size), MAP.VIDEO.base, 1);
   pci.add(hollow('pc.rom', MAP.OPTION_ROMS.size), MAP.OPTION_ROMS.base, 1);
   pci.add(hollow('isa-bios', MAP.LOW_BIOS.size), MAP.LOW_BIOS.base, 1);
   pci.add(hollow('pc.bios', MAP.BIOS.size), MAP.BIOS.base);

@@ -120,7 +120,7 @@ t.test('fixed parts lie over BARs, RAM hides what is programmed below it', async
 });
 
 t.test('video memory and BIOS shadow are no RAM', async (t) => {
-  const board = new TestBoard('pc').start();
+  const board = new TestBoard('pc', { defaults: true }).start();
   const { memory } = board.platform;
   for (const [address, kept] of [
     [0x9_fffcn, 0x55n],
