@@ -175,13 +175,15 @@ export class Machine {
     this.platform.guestEject(fn, true);
   }
 
+  /** What runs may defer more (an eject its event): that is done in the same go. */
   #runDeferred(): void {
-    for (const action of this.#deferred.splice(0)) {
+    for (let action = this.#deferred[0]; action !== undefined; action = this.#deferred[0]) {
       try {
         action();
       } catch (error) {
         this.options.log.error({ err: error }, 'deferred work failed');
       }
+      this.#deferred.shift();
     }
   }
   #resetDevices(type: ResetType): void {
