@@ -1,0 +1,167 @@
+import { randomUUID } from 'node:crypto';
+import { isJsonObject, type JsonObject, type JsonValue } from '../schema/json.js';
+import { openChannel, type Channel } from './channel.js';
+import { ObjectSplitter, parseJson, writeJson } from './json.js';
+
+/** The server refused a command: class and text as it said them. */
+export class CommandError extends Error {
+  override readonly name = 'CommandError';
+  readonly class: string;
+  constructor(errorClass: string, desc: string) {
+    super(desc);
+    this.class = errorClass;
+  }
+}
+/** There is no connection, or there is none any more. */
+export class ConnectionError extends Error {
+  override readonly name = 'ConnectionError';
+}
+
+interface Pending {
+  resolve(value: JsonValue): void;
+  reject(error: Error): void;
+}
+export interface ClientOptions {
+  /** Path of a UNIX socket, or a `ws://` URL. */
+  readonly address: string;
+  /** Milliseconds until the greeting must have come: a QEMU that is busy accepts and says nothing. */
+  readonly greetingTimeoutMs?: number;
+  /** Every event, from the end of negotiation on. */
+  readonly onEvent?: (event: JsonObject) => void;
+}
+
+type Settled = { readonly value: JsonValue } | { readonly error: Error };
+
+const isReply = (message: JsonObject): boolean => 'return' in message || 'error' in message;
+const errorOf = (error: JsonValue | undefined): CommandError => {
+  const { class: errorClass, desc } = isJsonObject(error) ? error : {};
+  return new CommandError(String(errorClass ?? 'GenericError'), String(desc ?? 'no description'));
+};
+
+/** One QMP session: greeting, negotiation, commands, events. Integers are exact both ways. */
+export class QmpClient {
+  readonly #options: ClientOptions;
+  readonly #splitter = new ObjectSplitter();
+  /** Requests without an answer, by the text of their id. */
+  readonly #pending = new Map<string, Pending>();
+  #channel: Channel | undefined;
+  /** Foreign to every other session: QEMU may send a late reply to whoever is connected. */
+  readonly #idPrefix = randomUUID();
+  #requests = 0;
+  #over: ConnectionError | undefined;
+  #onOver: (() => void) | undefined;
+
+  private constructor(options: ClientOptions) {
+    this.#options = options;
+  }
+
+  /** @throws ConnectionError with one line that says what is wrong */
+  static async connect(options: ClientOptions): Promise<QmpClient> {
+    const client = new QmpClient(options);
+    try {
+      await client.#start();
+      await client.execute('qmp_capabilities');
+    } catch (error) {
+      client.close();
+      throw error;
+    }
+    return client;
+  }
+
+  /**
+   * Runs one command.
+   *
+   * @throws CommandError when the server refuses
+   * @throws ConnectionError when the connection ends before the reply
+   */
+  execute(command: string, args?: JsonObject): Promise<JsonValue> {
+    const id = `${this.#idPrefix}-${String(++this.#requests)}`;
+    const request: JsonObject = { execute: command, id };
+    if (args !== undefined && Object.keys(args).length > 0) request['arguments'] = args;
+    return this.#answer(id, () => this.#channel?.send(`${writeJson(request)}\n`));
+  }
+
+  /** Settles when the connection is gone. */
+  over(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#over !== undefined) resolve();
+      else this.#onOver = resolve;
+    });
+  }
+
+  close(): void {
+    this.#channel?.close();
+  }
+
+  async #start(): Promise<void> {
+    const { address, greetingTimeoutMs = 10_000 } = this.#options;
+    const greeting = this.#answer(GREETING, () => undefined);
+    // Awaited below; until then a failure must not count as unhandled.
+    greeting.catch(() => undefined);
+    this.#channel = await openChannel(address, {
+      onText: (text) => this.#read(text),
+      onClose: (reason) => this.#end(reason ?? 'the server closed the connection'),
+    }).catch((error: unknown) => {
+      throw new ConnectionError(`cannot connect to ${address}: ${(error as Error).message}`);
+    });
+    const timer = setTimeout(
+      () => this.#end('no greeting came; a QEMU serves one client at a time'),
+      greetingTimeoutMs,
+    );
+    try {
+      await greeting;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #answer(id: string, send: () => void): Promise<JsonValue> {
+    return new Promise((resolve, reject) => {
+      if (this.#over !== undefined) return reject(this.#over);
+      this.#pending.set(id, { resolve, reject });
+      send();
+    });
+  }
+
+  #read(text: string): void {
+    try {
+      for (const found of this.#splitter.push(text)) this.#receive(parseJson(found));
+    } catch (error) {
+      this.#end(`it does not speak QMP: ${(error as Error).message}`);
+      this.close();
+    }
+  }
+
+  #receive(message: JsonValue): void {
+    if (!isJsonObject(message)) throw new SyntaxError('a message is not an object');
+    if ('event' in message) this.#options.onEvent?.(message);
+    else if ('QMP' in message) this.#settle(GREETING, { value: message });
+    else if (isReply(message)) this.#reply(message);
+    else throw new SyntaxError('a message is neither greeting, reply nor event');
+  }
+
+  /** An error without id answers something that could not be read: it belongs to the oldest request. */
+  #reply(message: JsonObject): void {
+    const oldest = this.#pending.keys().next().value ?? '';
+    const id = typeof message['id'] === 'string' ? message['id'] : oldest;
+    const { return: value } = message;
+    this.#settle(id, value === undefined ? { error: errorOf(message['error']) } : { value });
+  }
+
+  #settle(id: string, settled: Settled): void {
+    const pending = this.#pending.get(id);
+    this.#pending.delete(id);
+    if ('error' in settled) pending?.reject(settled.error);
+    else pending?.resolve(settled.value);
+  }
+
+  #end(reason: string): void {
+    this.#over ??= new ConnectionError(`${this.#options.address}: ${reason}`);
+    for (const pending of this.#pending.values()) pending.reject(this.#over);
+    this.#pending.clear();
+    this.#onOver?.();
+  }
+}
+
+/** Stands for the greeting among the requests. */
+const GREETING = 'greeting';
