@@ -143,12 +143,21 @@ const kindOf = (stats: BigIntStats): HostFile['kind'] => {
   return stats.isDirectory() ? 'directory' : 'other';
 };
 
+/** Drivers may map what they then do not serve. @throws HostError */
+const checkReadable = (mapping: HostMapping): void => {
+  if (!mapping.read(0n, new Uint8Array(1))) throw new HostError('EIO', 'Input/output error');
+};
+
+// Device number of /dev/zero, as Linux has it.
+const ZERO_DEVICE = 0x105n;
+
 class OpenFile implements HostFile {
   readonly path: string;
   readonly fd: number;
   readonly kind: HostFile['kind'];
   readonly #calls: MemoryCalls;
   readonly #readonly: boolean;
+  readonly #isZero: boolean;
   #open = true;
 
   constructor(calls: MemoryCalls, path: string, fd: number, readonly: boolean) {
@@ -156,7 +165,9 @@ class OpenFile implements HostFile {
     this.fd = fd;
     this.#calls = calls;
     this.#readonly = readonly;
-    this.kind = kindOf(fstatSync(fd, { bigint: true }));
+    const stats = fstatSync(fd, { bigint: true });
+    this.kind = kindOf(stats);
+    this.#isZero = this.kind === 'character' && stats.rdev === ZERO_DEVICE;
   }
 
   length(): bigint | undefined {
@@ -169,14 +180,17 @@ class OpenFile implements HostFile {
     size: bigint,
     { share = true, readonly = this.#readonly }: { share?: boolean; readonly?: boolean } = {},
   ): HostMapping {
-    return new Mapping(this.#calls, {
+    const mapping = new Mapping(this.#calls, {
       size,
       fd: this.#fd(),
-      offset,
+      // Each mapping of /dev/zero is new memory, which the kernel reaches at offset 0 only.
+      offset: this.#isZero ? 0n : offset,
+      own: this.#isZero,
       share,
       readonly,
       guarded: true,
     });
+    return this.kind === 'character' ? orClose(mapping, () => checkReadable(mapping)) : mapping;
   }
 
   resize(length: bigint): void {

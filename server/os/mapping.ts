@@ -9,6 +9,8 @@ export interface MappingOptions extends MapRequest {
    * the host may fail to back. Otherwise memory is touched through views.
    */
   readonly guarded: boolean;
+  /** Nobody else can map the same bytes, although there is a descriptor. */
+  readonly own?: boolean;
   /** Closed with the mapping. */
   readonly onClose?: () => void;
 }
@@ -39,8 +41,9 @@ export class Mapping implements HostMapping {
     this.size = options.size;
     this.readonly = options.readonly;
     this.#address = calls.mmap(options);
-    this.descriptor =
-      options.share && options.fd >= 0 ? { fd: options.fd, offset: options.offset } : undefined;
+    const { fd, offset } = options;
+    const others = options.share && fd >= 0 && options.own !== true;
+    this.descriptor = others ? { fd, offset } : undefined;
     this.#access = options.guarded
       ? new GuardedAccess(calls, this.#address)
       : new ViewAccess(calls, this.#address, this.size);

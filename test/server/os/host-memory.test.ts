@@ -230,6 +230,9 @@ t.test('files', needsNative, async (t) => {
     a.writeInt(4096n, 8, 77n);
     t.equal(a.readInt(4096n, 8), 77n);
     t.equal(b.readInt(4096n, 8), 0n);
+    t.equal(a.descriptor, undefined, 'nobody else can map it');
+    const far = closing(t, file.map(1n << 40n, 8192n));
+    t.equal(far.write(0n, Uint8Array.of(1)), true, 'at any offset');
   });
 
   t.test('what cannot be opened or mapped is told as strerror does', async (t) => {
