@@ -1,4 +1,13 @@
-import { chmodSync, closeSync, ftruncateSync, mkdirSync, openSync, rmSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  rmSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { MachineConfig } from './config.js';
 
@@ -13,6 +22,33 @@ export interface Demo {
 
 const MEMORY_SIZE = 1024 ** 3;
 
+/** @throws Error when the folder is not ours alone */
+const makePrivate = (folder: string): void => {
+  mkdirSync(folder, { recursive: true, mode: 0o700 });
+  const found = lstatSync(folder);
+  if (!found.isDirectory() || found.uid !== process.getuid?.())
+    throw new Error(`--demo: ${folder} belongs to somebody else`);
+  chmodSync(folder, 0o700);
+};
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    // No such process, or not ours: then neither is its file.
+    return false;
+  }
+};
+
+/** Removes memory files whose daemon was killed before it could. */
+const removeAbandoned = (folder: string): void => {
+  for (const name of readdirSync(folder)) {
+    const pid = /^demo\.([0-9]+)\.mem$/.exec(name)?.[1];
+    if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(folder, name), { force: true });
+  }
+};
+
 /**
  * Makes the folder and the (sparse) file, and the configuration of the machine on them.
  *
@@ -20,10 +56,10 @@ const MEMORY_SIZE = 1024 ** 3;
  */
 export const createDemo = (socket: string): Demo => {
   const folder = dirname(socket);
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  chmodSync(folder, 0o700);
-  const memory = join(folder, 'demo.mem');
-  const fd = openSync(memory, 'a', 0o600);
+  makePrivate(folder);
+  removeAbandoned(folder);
+  const memory = join(folder, `demo.${String(process.pid)}.mem`);
+  const fd = openSync(memory, 'wx', 0o600);
   ftruncateSync(fd, MEMORY_SIZE);
   closeSync(fd);
   const device = (values: [string, string][]): MachineConfig['devices'][number] => ({
