@@ -13,6 +13,9 @@ import { LINK_SPEED, type rootPortProperties } from './properties.js';
 /** Offsets in configuration space; reference/pci-and-memory-devices.md §1.8. */
 const LAYOUT = { SSVID: 0x40, MSIX: 0x48, EXPRESS: 0x54, AER: 0x100, ACS: 0x148 } as const;
 const RED_HAT = 0x1b36;
+/** Link capabilities. PCIe 5.0 §7.5.3.6. */
+const BANDWIDTH_NOTIFICATION = 0x20_0000;
+const LINK_REPORTING = 0x30_0000;
 
 /** A PCI Express root port with one slot behind it. PCIe 5.0 §1.3.1. */
 export class PcieRootPort implements PciDevice {
@@ -70,7 +73,18 @@ export class PcieRootPort implements PciDevice {
     });
     addAer(this.pci, { at: LAYOUT.AER });
     if (!properties['disable-acs']) addAcs(this.pci, { at: LAYOUT.ACS });
-    this.pci.config.setWritable(LAYOUT.EXPRESS + EXPRESS.LINK_STATUS, 2, 0);
+    this.#limitLink(speed, width);
+  }
+
+  /** As QEMU: slow links neither report nor list what faster ones must. */
+  #limitLink(speed: number, width: number): void {
+    const { config } = this.pci;
+    if (speed <= LINK_SPEED['5']) config.set(LAYOUT.EXPRESS + EXPRESS.LINK_CAPABILITIES_2, 4, 0);
+    if (speed > LINK_SPEED['2_5']) return;
+    config.set(LAYOUT.EXPRESS + EXPRESS.LINK_CONTROL_2, 2, 0);
+    const at = LAYOUT.EXPRESS + EXPRESS.LINK_CAPABILITIES;
+    const kept = ~LINK_REPORTING | (width > 1 ? BANDWIDTH_NOTIFICATION : 0);
+    config.set(at, 4, config.get(at, 4) & kept);
   }
 
   #createSlot(): PcieSlot {

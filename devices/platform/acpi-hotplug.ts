@@ -128,8 +128,12 @@ export class AcpiHotplug implements HotplugController {
   /** The device was pulled out. ACPI has no way to say so; its slot is just empty. */
   yanked(fn: PciFunction): void {
     this.#pending.delete(fn);
-    const entry = fn.bus && this.#entryOf(fn.bus);
-    if (entry !== undefined) this.#done(entry, slotBit(fn));
+    for (const entry of this.#buses.values()) {
+      const left = entry.bus.functions.filter((other) => other !== fn);
+      const kept = left.reduce((mask, other) => mask | slotBit(other), 0n);
+      entry.up &= kept;
+      entry.down &= kept;
+    }
   }
 
   /** As the guest's firmware methods: selects the bus and ejects the slot. */

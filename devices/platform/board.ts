@@ -36,7 +36,6 @@ interface KnownBus {
   readonly bus: PciBus;
   readonly bridge: PciFunction | undefined;
   readonly port: HotplugPort | undefined;
-  readonly hotplugged: boolean;
 }
 
 /** The machine types pc and q35: one host bridge, its devices, its address spaces. */
@@ -191,7 +190,7 @@ export class Board implements Platform {
   addRoot(bus: PciBus, owner: PciFunction): void {
     this.#roots = [bus, ...this.#roots];
     this.#pinned.add(owner);
-    this.#known.push({ bus, bridge: owner, port: undefined, hotplugged: false });
+    this.#known.push({ bus, bridge: owner, port: undefined });
   }
   removeRoot(bus: PciBus): void {
     this.#roots = this.#roots.filter((other) => other !== bus);
@@ -218,7 +217,7 @@ export class Board implements Platform {
     hotplugged: boolean,
   ): void {
     const port = bridge.slots;
-    this.#known.push({ bus, bridge: bridge.pci, port, hotplugged });
+    this.#known.push({ bus, bridge: bridge.pci, port });
     if (hotplugged) return;
     this.#pinned.add(bridge.pci);
     // As QEMU: ACPI describes the bridges that it finds at start below those that it serves.

@@ -118,8 +118,8 @@ t.test('a guest eject enables and disables the slot', async (t) => {
 t.test('a pulled-out device opens its slot', async (t) => {
   const ce = new FakeEndpoint('ce');
   const shpc = new Controller(ce);
-  shpc.bus.hotplug?.yanked(ce.pci);
   shpc.board.remove(ce.pci);
+  shpc.bus.hotplug?.yanked(ce.pci);
   t.equal(shpc.slot(2), 0x7f09_0d07);
 });
 
@@ -156,4 +156,13 @@ t.test('contradicting reservations are refused', async (t) => {
   board.plug(make({ 'bus-reserve': 1, 'pref32-reserve': 2n * MiB }), { addr: BRIDGE });
   t.equal(board.config(BRIDGE, 0x34, 1), 0x64);
   t.strictSame([board.config(BRIDGE, 0x68), board.config(BRIDGE, 0x78)], [1, 0x20_0000]);
+});
+
+t.test('a loaded controller goes on where the saved one was', async (t) => {
+  const saved = new Controller(new FakeEndpoint('ce'));
+  saved.command(2, 0x05);
+  const loaded = new Controller(new FakeEndpoint('ce'));
+  const bridge = (of: Controller) => of.board.deviceOf(of.bus.bridge!);
+  bridge(loaded).load(bridge(saved).save());
+  t.equal(loaded.slot(2), 0x7f00_0005);
 });

@@ -144,9 +144,9 @@ t.test('a guest eject switches power and indicator off', async (t) => {
 
 t.test('a pulled-out device leaves its traces in the slot', async (t) => {
   const iv1 = new FakeEndpoint('iv1');
-  const { board } = nativePort({}, iv1);
-  iv1.pci.bus?.hotplug?.yanked(iv1.pci);
+  const { board, port } = nativePort({}, iv1);
   board.remove(iv1.pci);
+  port.secondaryBus?.hotplug?.yanked(iv1.pci);
   t.equal(board.config(PORT, STATUS, 2), 0x08, 'presence gone and changed');
   t.equal(board.config(PORT, 0x66, 2) & 0x2000, 0, 'link down');
   t.equal(board.config(PORT, SLOT, 2), 0x03c0, 'power as before');
@@ -202,4 +202,16 @@ t.test('buses are named after the id, or counted', async (t) => {
     (id) => board.create(pcieRootPort, id).secondaryBus?.name,
   );
   t.strictSame(names, ['a', 'pcie.0', 'pcie.1']);
+});
+
+t.test('a loaded slot goes on where the saved one was', async (t) => {
+  const { board, port } = nativePort({}, new FakeEndpoint('a'));
+  board.setConfig(PORT, SLOT, 0x05e9, 2);
+  t.equal(board.config(0x100, 0), 0xffff_ffff);
+  const other = nativePort({}, new FakeEndpoint('a'));
+  other.port.load(port.save());
+  t.equal(other.board.config(PORT, SLOT), board.config(PORT, SLOT));
+  t.equal(other.board.config(0x100, 0), 0xffff_ffff, 'without power');
+  other.board.setConfig(PORT, SLOT, 0x01e9, 2);
+  t.equal(other.board.config(0x100, 0), 0x11e8_1234);
 });

@@ -202,6 +202,12 @@ export class TestBoard {
     return device;
   }
 
+  deviceOf(fn: PciFunction): PciDevice {
+    const device = this.#devices.get(fn);
+    if (device === undefined) throw new Error('no such device');
+    return device;
+  }
+
   /** Ends cold-plug and resets, as a machine that has just started. */
   start(): this {
     this.platform.ready();
