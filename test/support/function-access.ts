@@ -1,6 +1,6 @@
-import type { GuestAccess, WaitEnd } from '../core/guest-access.js';
-import type { AccessSize } from '../core/host-memory.js';
-import type { FunctionPart, PciFunction } from './function.js';
+import type { GuestAccess, WaitEnd } from '../../devices/core/guest-access.js';
+import type { AccessSize } from '../../devices/core/host-memory.js';
+import type { FunctionPart, PciFunction } from '../../devices/pci/function.js';
 
 /** Where messages for built-in drivers go; the platform's receiver of MSI messages offers it. */
 export interface MessageSource {
@@ -20,10 +20,7 @@ export interface FunctionAccessOptions {
 
 const PART = 'guest-driver';
 
-/**
- * A built-in driver's way to one PCI function. It lives as a part of the function, and so hears of
- * reset and removal by itself; create at most one per function.
- */
+/** A built-in driver's way to one PCI function, in host time that the test moves. */
 export class FunctionAccess implements GuestAccess, FunctionPart {
   readonly name: string;
   readonly #fn: PciFunction;
