@@ -31,7 +31,7 @@ export interface Property<T = unknown> {
 export type Properties = Readonly<Record<string, Property<any>>>;
 export type PropertyValues<P extends Properties> = {
   -readonly [K in keyof P]: P[K] extends Property<infer T>
-    ? P[K]['default'] extends undefined
+    ? undefined extends P[K]['default']
       ? T | undefined
       : T
     : never;

@@ -122,6 +122,12 @@ const addDeviceRegisters = (fn: PciFunction, at: number, options: ExpressOptions
   config.set(at + EXPRESS.DEVICE_CAPABILITIES_2, 4, PREFIX_SUPPORT | ari);
   config.setWritable(at + EXPRESS.DEVICE_CONTROL_2, 2, PREFIX_BLOCKING | ari);
   if (functionReset) onFunctionReset(fn, at + EXPRESS.DEVICE_CONTROL);
+  const controls = [EXPRESS.DEVICE_CONTROL, EXPRESS.DEVICE_STATUS, EXPRESS.DEVICE_CONTROL_2];
+  fn.addPart('express', {
+    reset: () => {
+      for (const register of [...controls, EXPRESS.ROOT_CONTROL]) config.set(at + register, 2, 0);
+    },
+  });
 };
 
 /** The trigger resets the device and always reads 0. */

@@ -9,8 +9,9 @@ import type { PciBus } from './bus.js';
 import { allOnes, ConfigSpace } from './config-space.js';
 import type { ConfigAccessSize } from './config-space.js';
 import { initHeader, resetHeader } from './header.js';
+import { InterruptLine } from './interrupt-line.js';
 import { PowerState } from './power-state.js';
-import { COMMAND, CONFIG, HEADER_TYPE, STATUS } from './registers.js';
+import { COMMAND, CONFIG, HEADER_TYPE } from './registers.js';
 
 export type { BarInfo, BarKind } from './bars.js';
 
@@ -97,6 +98,7 @@ export class PciFunction {
   secondaryBus: PciBus | undefined;
   readonly #bars: Bars;
   readonly #power: PowerState;
+  readonly #line: InterruptLine;
   readonly #resetDevice: (type: ResetType) => void;
   readonly #parts = new Map<string, FunctionPart>();
   readonly #writeHooks = new Set<(offset: number, size: number) => void>();
@@ -106,9 +108,6 @@ export class PciFunction {
   #devfn = 0;
   #hotplugged = false;
   #powered = true;
-  #line = false;
-  /** What the bus was told of the line. */
-  #forwarded = false;
 
   constructor(options: PciFunctionOptions) {
     this.typeName = options.typeName;
@@ -119,6 +118,10 @@ export class PciFunction {
     initHeader(this.config, options.identity);
     this.#bars = new Bars(this.config, this.isBridge);
     this.#power = new PowerState(this.config);
+    this.#line = new InterruptLine(this.config, (pin, change) => {
+      this.#bus?.changeInterrupt(this.slot, pin, change);
+      return this.#bus !== undefined;
+    });
     this.#resetDevice = options.resetDevice ?? (() => this.reset());
   }
 
@@ -153,7 +156,7 @@ export class PciFunction {
   }
   /** Called by the bus that the function is taken out of: unmaps, drops the interrupt. */
   detached(): void {
-    this.#forward(false);
+    this.#line.leave();
     this.#bus = undefined;
     this.#update();
   }
@@ -308,21 +311,7 @@ export class PciFunction {
 
   /** Level of the INTx line; the status bit follows it, INTX_DISABLE keeps it from the bus. */
   setInterrupt(level: boolean): void {
-    this.#line = level && this.config.get(CONFIG.INTERRUPT_PIN, 1) !== 0;
-    const status = this.config.get(CONFIG.STATUS, 2) & ~STATUS.INTERRUPT;
-    this.config.set(CONFIG.STATUS, 2, this.#line ? status | STATUS.INTERRUPT : status);
-    this.#updateLine();
-  }
-
-  #updateLine(): void {
-    const disabled = (this.config.get(CONFIG.COMMAND, 2) & COMMAND.INTX_DISABLE) !== 0;
-    this.#forward(this.#line && !disabled);
-  }
-  #forward(level: boolean): void {
-    if (level === this.#forwarded || this.#bus === undefined) return;
-    this.#forwarded = level;
-    const pin = this.config.get(CONFIG.INTERRUPT_PIN, 1) - 1;
-    this.#bus.changeInterrupt(this.slot, pin, level ? 1 : -1);
+    this.#line.set(level);
   }
 
   get #masterMemory(): AddressSpace | undefined {
@@ -346,7 +335,7 @@ export class PciFunction {
     const on = this.#powered && this.#power.isOn;
     const { io, memory } = this.commandEnabled;
     this.#bars.update({ io: on && io, memory: on && memory, spaces: this.#bus });
-    this.#updateLine();
+    this.#line.update();
     for (const part of this.#parts.values()) part.update?.();
   }
 
@@ -380,7 +369,12 @@ export class PciFunction {
   save(): DeviceState {
     const parts: { [name: string]: StateValue } = {};
     for (const [name, part] of this.#parts) if (part.save) parts[name] = part.save();
-    return { config: this.config.bytes.slice(), line: this.#line, powered: this.#powered, parts };
+    return {
+      config: this.config.bytes.slice(),
+      line: this.#line.level,
+      powered: this.#powered,
+      parts,
+    };
   }
 
   /** @throws QmpError, with nothing changed, when the state is not of such a function */

@@ -68,6 +68,17 @@ t.test('its writable bits are those of the registers', async (t) => {
   );
 });
 
+t.test('reset clears what software enabled in the express capability', async (t) => {
+  const fn = rootPort();
+  fakeRoot().bus.attach(fn, 8);
+  for (const at of [0x5c, 0x70, 0x7c]) fn.writeConfig(at, 2, 0xffff);
+  fn.reset();
+  t.strictSame(
+    [0x5c, 0x70, 0x7c].map((at) => fn.readConfig(at, 2)),
+    [0, 0, 0],
+  );
+});
+
 t.test('an endpoint says whether it is part of the root complex', async (t) => {
   const { bus } = fakeRoot();
   const conventional = fakeRoot({ express: false, typeName: 'PCI' });
