@@ -70,7 +70,7 @@ t.test('saved values come back; others are refused and change nothing', async (t
   t.strictSame(other.save(), state);
 });
 
-t.test('halves written alone make the same as the whole', async (t) => {
+t.test('halves written alone make the same as the whole', async () => {
   const half = fc.record({ high: fc.boolean(), value: fc.bigInt(0n, 0xffffffffn) });
   fc.assert(
     fc.property(fc.array(half), (writes) => {
