@@ -132,8 +132,6 @@ export class PciFunction {
     return this.identity.express;
   }
 
-  // Place.
-
   get bus(): PciBus | undefined {
     return this.#bus;
   }
@@ -180,8 +178,6 @@ export class PciFunction {
     this.#update();
     if (!on) this.#resetDevice('cold');
   }
-
-  // Configuration space.
 
   /**
    * True when accesses from the bus find the function: it has power, and a hot-added function
@@ -240,8 +236,6 @@ export class PciFunction {
     };
   }
 
-  // Capabilities.
-
   /** @returns its offset; see ConfigSpace.addCapability */
   addCapability(id: number, size: number, at?: number): number {
     return this.config.addCapability(id, size, at);
@@ -267,8 +261,6 @@ export class PciFunction {
     this.#parts.delete(name);
     part?.close?.();
   }
-
-  // BARs.
 
   /** @throws QmpError when the size is not a power of two that the BAR can hold */
   registerBar(index: number, region: MemoryRegion, kind: BarKind): void {
@@ -338,8 +330,6 @@ export class PciFunction {
     this.#line.update();
     for (const part of this.#parts.values()) part.update?.();
   }
-
-  // Life.
 
   /** Everything that reset clears: command, BARs, interrupt, capabilities. */
   reset(): void {

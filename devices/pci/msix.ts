@@ -60,7 +60,7 @@ export class MsiX implements FunctionPart {
   readonly #pending: Uint8Array;
   readonly #unused = new Set<number>();
   readonly #unhook: readonly (() => void)[];
-  /** Whether each vector was masked when last looked at, function mask included. */
+  /** Enabled and not masked as a whole, when last looked at. */
   #active = false;
 
   /** @throws QmpError when the number of vectors is out of range */
