@@ -89,19 +89,28 @@ export class SchemaWriter {
     return { required: [name], properties: { [name]: this.write(member) } };
   }
 
+  /** The base of a union alone: what else there is belongs to a branch. */
+  base(type: UnionType): JsonSchema {
+    // `properties` makes ajv report a wrong kind after `allOf`, which passes over other kinds.
+    return { type: 'object', allOf: this.#each(type.base), properties: {} };
+  }
+
+  /** The members that the value `tag` of the discriminator brings, and no others but the base. */
+  branch(type: UnionType, tag: string): JsonSchema {
+    const members = type.branches[tag]?.members ?? {};
+    const names = [...Object.keys(type.base), ...Object.keys(members)];
+    return { type: 'object', allOf: this.#each(members), ...onlyThese(names) };
+  }
+
   #union(type: UnionType): JsonSchema {
-    const base = Object.keys(type.base);
     const discriminator = type.base[type.discriminator];
     if (discriminator?.kind !== 'enum') throw new TypeError(`${type.name} has no enum tag`);
-    const branches = discriminator.values.map((value) => {
-      const members = type.branches[value]?.members ?? {};
-      return {
-        if: { type: 'object', properties: { [type.discriminator]: { const: value } } },
-        then: { allOf: this.#each(members), ...onlyThese([...base, ...Object.keys(members)]) },
-      };
-    });
-    // `properties` makes ajv report a wrong kind after `allOf`, which passes over other kinds.
-    return { type: 'object', allOf: [...this.#each(type.base), ...branches], properties: {} };
+    const base = this.base(type);
+    const branches = discriminator.values.map((value) => ({
+      if: { type: 'object', properties: { [type.discriminator]: { const: value } } },
+      then: this.branch(type, value),
+    }));
+    return { ...base, allOf: [...this.#each(type.base), ...branches] };
   }
 
   #alternate(type: AlternateType): JsonSchema {
