@@ -158,7 +158,10 @@ t.test('a size that no BAR can have is refused', async (t) => {
   ] as const) {
     const fn = fakeFunction();
     const region = MemoryRegion.container('bar', size);
-    t.throws(() => fn.registerBar(2, region, kind), { class: 'GenericError', message: /power of two/ });
+    t.throws(() => fn.registerBar(2, region, kind), {
+      class: 'GenericError',
+      message: /power of two/,
+    });
     t.strictSame(fn.bars, []);
   }
   t.throws(
