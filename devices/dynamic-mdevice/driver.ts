@@ -28,7 +28,7 @@ const ANSWERS =
   EVENT.ATTACHED | EVENT.DETACHED | EVENT.NO_MEMORY | EVENT.BAD_ALIGNMENT | EVENT.BAD_COMMAND;
 
 const ENDINGS: Readonly<Record<Exclude<WaitEnd, 'message'>, string>> = {
-  timeout: 'did not answer in time',
+  timeout: 'timed out: it did not answer',
   removed: 'was removed while it was waited for',
   reset: 'was reset while it was waited for',
   aborted: 'is no longer waited for: the client is gone',
