@@ -13,6 +13,7 @@ export class Client {
   #socket;
   #lines = 0;
   #wake;
+  #failure;
 
   constructor(socket) {
     this.#socket = socket;
@@ -21,8 +22,8 @@ export class Client {
       this.#lines += count;
       if (count > 0) this.#wake?.();
     });
-    socket.on('close', () => this.#wake?.(new Error('the server closed the connection')));
-    socket.on('error', (error) => this.#wake?.(error));
+    socket.on('close', () => this.#fail(new Error('the server closed the connection')));
+    socket.on('error', (error) => this.#fail(error));
   }
 
   /** Connects, retrying each millisecond until the socket is there, and reads the greeting. */
@@ -77,13 +78,18 @@ export class Client {
     this.#socket.destroy();
   }
 
+  #fail(error) {
+    this.#failure ??= error;
+    this.#wake?.(this.#failure);
+  }
+
   async #until(lines) {
     await new Promise((resolve, reject) => {
       this.#wake = (error) => {
         if (error) reject(error);
         else if (this.#lines >= lines) resolve();
       };
-      this.#wake();
+      this.#wake(this.#failure);
     });
     this.#wake = undefined;
   }

@@ -29,14 +29,8 @@ export const programs = {
   },
   qmemdWithoutNative: {
     label: 'qmemd without native layer',
-    arguments: (path, options) => [
-      process.execPath,
-      '--import',
-      join(here, 'without-koffi.mjs'),
-      qmemdScript,
-      ...options,
-      ...listening(path),
-    ],
+    arguments: (path, options) => [process.execPath, qmemdScript, ...options, ...listening(path)],
+    env: { QMEMD_NATIVE: 'none' },
   },
   bare: {
     label: 'bare Node',
@@ -64,7 +58,8 @@ export const start = async (name, dir, options = []) => {
   const path = join(dir, `${serial++}.sock`);
   const [command, ...rest] = programs[name].arguments(path, options);
   const begin = performance.now();
-  const child = spawn(command, rest, { stdio: ['ignore', 'ignore', 'inherit'] });
+  const env = { ...process.env, ...programs[name].env };
+  const child = spawn(command, rest, { env, stdio: ['ignore', 'ignore', 'inherit'] });
   let running = true;
   const gone = new Promise((resolve) => child.once('close', resolve)).then(() => (running = false));
   const client = await Client.open(path, { alive: () => running });
