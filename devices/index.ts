@@ -1,6 +1,6 @@
 import type { DeviceType } from './core/device.js';
 import { dynamicMdevice } from './dynamic-mdevice/index.js';
-import { ivshmemPlain } from './ivshmem-plain/index.js';
+import { ivshmemCommon, ivshmemPlain } from './ivshmem-plain/index.js';
 import { pciBridge } from './pci-bridge/index.js';
 import { pciePciBridge } from './pcie-pci-bridge/index.js';
 import { pcieRootPort } from './pcie-root-port/index.js';
@@ -9,6 +9,7 @@ import { pxb, pxbPcie } from './pxb-pcie/index.js';
 /** Every device type, by the folder that it lies in. */
 export const userDeviceTypes = [
   dynamicMdevice,
+  ivshmemCommon,
   ivshmemPlain,
   pciBridge,
   pciePciBridge,
@@ -25,7 +26,6 @@ export const plainTypes = [
   { name: 'device', parent: 'object', abstract: true },
   { name: 'pci-device', parent: 'device', abstract: true },
   { name: 'base-pci-bridge', parent: 'pci-device', abstract: true },
-  { name: 'ivshmem-common', parent: 'pci-device', abstract: true },
   { name: 'bus', parent: 'object', abstract: true },
   { name: 'PCI', parent: 'bus' },
   { name: 'PCIE', parent: 'PCI' },

@@ -1,3 +1,4 @@
+import { backendProperties } from '../../devices/backends/properties.js';
 import type { DeviceType } from '../../devices/core/device.js';
 import type { Property } from '../../devices/core/property.js';
 import { deviceNotFound, QmpError, refused } from '../../schema/error.js';
@@ -33,7 +34,7 @@ const DEVICE_BASE: readonly PropertyInfo[] = [
 const deviceProperties = (types: TypeRegistry, typename: string): PropertyInfo[] => {
   const type = types.device(typename);
   if (type !== undefined && type.abstract !== true) return ownProperties(type);
-  if (!types.isA(typename, 'device')) throw deviceNotFound(typename);
+  if (!types.has(typename)) throw deviceNotFound(typename);
   throw refused(`Parameter 'typename' expects a non-abstract device type`);
 };
 
@@ -43,7 +44,8 @@ const allProperties = (types: TypeRegistry, typename: string): PropertyInfo[] =>
   const type = types.device(typename);
   if (type !== undefined) return [...DEVICE_BASE, ...ownProperties(type)];
   const base = types.isA(typename, 'device') ? DEVICE_BASE : DEVICE_BASE.slice(0, 1);
-  return [...base, ...(types.plainType(typename)?.properties ?? [])];
+  const own = types.isA(typename, 'memory-backend') ? backendProperties(typename) : [];
+  return [...base, ...own.map(({ name, qomType }) => ({ name, type: qomType }))];
 };
 
 export const qomHandlers = {

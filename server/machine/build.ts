@@ -63,7 +63,8 @@ export const buildMachine = async (
   const types = new TypeRegistry(userDeviceTypes, plainTypes);
   const machine = new Machine({ ...config, types, hostMemory, log, turn, emit, onQuit });
   try {
-    for (const written of config.objects) await tryMake(written, () => machine.objects.addUnchecked(asJson(written)));
+    for (const written of config.objects)
+      await tryMake(written, () => machine.objects.addUnchecked(asJson(written)));
     await machine.build();
     for (const written of config.devices)
       await tryMake(written, async () => {

@@ -12,11 +12,7 @@ export interface BusTree {
   busesOfDevice(bus: PciBus, name: string): readonly PciBus[] | undefined;
 }
 
-const firstByName = (
-  tree: BusTree,
-  buses: readonly PciBus[],
-  name: string,
-): PciBus | undefined => {
+const firstByName = (tree: BusTree, buses: readonly PciBus[], name: string): PciBus | undefined => {
   for (const bus of buses) {
     if (bus.name === name) return bus;
     const below = firstByName(tree, tree.childBuses(bus), name);

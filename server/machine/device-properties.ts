@@ -68,7 +68,9 @@ export class PropertyBag {
     const definition = Object.hasOwn(this.definitions, name) ? this.definitions[name] : undefined;
     if (definition !== undefined && name !== 'busnr') return definition;
     const known = READ_ONLY.has(name) || definition !== undefined;
-    throw refused(`Property '${this.type.name}.${name}' ${known ? 'is not writable' : 'not found'}`);
+    throw refused(
+      `Property '${this.type.name}.${name}' ${known ? 'is not writable' : 'not found'}`,
+    );
   }
   #setJson(name: string, value: JsonValue): void {
     const definition = this.#definition(name);

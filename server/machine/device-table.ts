@@ -2,6 +2,12 @@ import type { Device, DeviceContext, DeviceType, Log } from '../../devices/core/
 import type { PropertyValues, Properties } from '../../devices/core/property.js';
 import type { PciBus } from '../../devices/pci/bus.js';
 import type { PciFunction } from '../../devices/pci/function.js';
+import { addOptionRom } from '../../devices/pci/option-rom.js';
+import {
+  checkCommonPciProperties,
+  type CommonPciProperties,
+} from '../../devices/pci/properties.js';
+import type { HostMemoryService } from '../../devices/core/host-memory.js';
 import type { BoardDevice, Platform } from '../../devices/platform/platform.js';
 import { deviceNotFound, refused } from '../../schema/error.js';
 import { findBus, type BusTree } from './buses.js';
@@ -26,9 +32,8 @@ export interface DeviceTableOptions {
   readonly unattached: QomObject;
   readonly types: TypeRegistry;
   readonly platform: () => Platform;
-  readonly context: (
-    entry: Pick<DeviceContext, 'id' | 'path' | 'typeName'>,
-  ) => DeviceContext;
+  readonly hostMemory: HostMemoryService;
+  readonly context: (entry: Pick<DeviceContext, 'id' | 'path' | 'typeName'>) => DeviceContext;
   readonly globals: (type: DeviceType) => readonly (readonly [string, string])[];
   readonly log: Log;
   /** Cold-plug is over: what comes now is hot-plugged. */
@@ -57,7 +62,7 @@ export class DeviceTable implements BusTree {
     return this.#options.platform().roots;
   }
   childBuses(bus: PciBus): readonly PciBus[] {
-    return this.#newestFirst(bus).flatMap((entry) => entry.pci?.secondaryBus ?? []);
+    return bus.arrivals.toReversed().flatMap((fn) => fn.secondaryBus ?? []);
   }
   busesOfDevice(bus: PciBus, name: string): readonly PciBus[] | undefined {
     const on = this.#newestFirst(bus);
@@ -191,8 +196,7 @@ export class DeviceTable implements BusTree {
   #checkHotplug(type: DeviceType, bus: PciBus): void {
     if (type.hotpluggable === false)
       throw refused(`Device '${type.name}' does not support hotplugging`);
-    if (bus.hotplug === undefined)
-      throw refused(`Bus '${bus.name}' does not support hotplugging`);
+    if (bus.hotplug === undefined) throw refused(`Bus '${bus.name}' does not support hotplugging`);
   }
   #newestFirst(bus: PciBus): DeviceEntry[] {
     return [...this.#entries].filter((entry) => entry.pci?.pci.bus === bus).reverse();
@@ -214,27 +218,43 @@ export class DeviceTable implements BusTree {
   }
   async #plug(entry: DeviceEntry, bus: PciBus): Promise<void> {
     const pci = entry.pci;
-    if (pci === undefined) throw refused(`Device '${entry.type.name}' can't go on ${bus.typeName} bus`);
+    if (pci === undefined)
+      throw refused(`Device '${entry.type.name}' can't go on ${bus.typeName} bus`);
     const fn = pci.pci;
-    fn.multifunction = entry.properties.value('multifunction') === true;
+    const { hotplugged } = entry;
+    const common = entry.properties.values() as CommonPciProperties;
+    checkCommonPciProperties(common);
+    fn.multifunction = common.multifunction;
+    fn.acpiIndex = common['acpi-index'];
     bus.beforePlug?.(fn);
-    bus.hotplug?.prePlug(fn, bus, entry.hotplugged);
-    const addr = Number(entry.properties.value('addr') ?? -1);
-    const devfn = bus.chooseAddress(fn, {
-      addr,
-      multifunction: fn.multifunction,
-      hotplugged: entry.hotplugged,
-    });
-    bus.attach(fn, devfn);
+    bus.hotplug?.prePlug(fn, bus, hotplugged);
+    const { addr, multifunction } = common;
+    const devfn = bus.chooseAddress(fn, { addr, multifunction, hotplugged });
+    bus.attach(fn, devfn, { hotplugged });
+    await this.#realize(entry, fn, bus, common);
+    this.#settle(entry, bus);
+    if (hotplugged) entry.device.reset('cold');
+    bus.hotplug?.plug(fn, hotplugged);
+  }
+  /** Realizes the device with its option ROM; a failure takes it off the bus again. */
+  async #realize(
+    entry: DeviceEntry,
+    fn: PciFunction,
+    bus: PciBus,
+    common: CommonPciProperties,
+  ): Promise<void> {
     try {
       await entry.device.realize();
+      try {
+        addOptionRom(fn, this.#options.hostMemory, common);
+      } catch (error) {
+        await entry.device.unrealize();
+        throw error;
+      }
     } catch (error) {
       bus.detach(fn);
       throw error;
     }
-    this.#settle(entry, bus);
-    if (entry.hotplugged) entry.device.reset('cold');
-    bus.hotplug?.plug(fn, entry.hotplugged);
   }
   #settle(entry: DeviceEntry, bus: PciBus): void {
     entry.realized = true;

@@ -48,7 +48,10 @@ export class FunctionAccess implements GuestAccess {
   }
 
   wait(
-    { timeoutMs, signal }: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
+    {
+      timeoutMs,
+      signal,
+    }: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
     start: () => void,
   ): Promise<WaitEnd> {
     return new Promise((resolve) => {

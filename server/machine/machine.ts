@@ -103,6 +103,7 @@ export class Machine {
       unattached: folder('unattached'),
       types: options.types,
       platform: () => this.platform,
+      hostMemory: options.hostMemory,
       context: (entry) => this.#context(entry),
       globals: (type) => this.#globalsFor(type),
       log: options.log,
@@ -214,8 +215,7 @@ export class Machine {
       clock: this.clock,
       log: this.options.log.child({ part: 'platform' }),
       global: (driver, property) =>
-        this.options.globals.findLast((g) => g.driver === driver && g.property === property)
-          ?.value,
+        this.options.globals.findLast((g) => g.driver === driver && g.property === property)?.value,
       remove: (fn: PciFunction) => {
         const entry = this.devices.ofFunction(fn);
         if (entry !== undefined) this.devices.remove(entry);

@@ -145,7 +145,9 @@ export const resolvePath = (
   const parts = partsOf(path);
   if (path.startsWith('/')) {
     const object = root.walk(parts);
-    return object !== undefined && accepts(object) ? { kind: 'found', object } : { kind: 'missing' };
+    return object !== undefined && accepts(object)
+      ? { kind: 'found', object }
+      : { kind: 'missing' };
   }
   const [object, second] = partialMatches(root, parts, accepts);
   if (object === undefined) return { kind: 'missing' };
