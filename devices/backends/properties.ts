@@ -75,6 +75,9 @@ export const backendProperties = (typeName: string): readonly BackendProperty[] 
 export const checkSetting = (typeName: string, name: string, setting: unknown): void => {
   if (name === 'size' && setting === 0n)
     throw refused(`property 'size' of ${typeName} doesn't take value '0'`);
+  // Negative sizes arrive wrapped; QEMU goes on with them and aborts.
+  if (name === 'size' && typeof setting === 'bigint' && setting >= 1n << 63n)
+    throw refused(`Parameter 'size' expects uint64`);
   if (name === 'prealloc-threads' && setting === 0)
     throw refused(`property 'prealloc-threads' of ${typeName} doesn't take value '0'`);
   if (name === 'prealloc-context' && setting !== '')

@@ -63,7 +63,7 @@ class Draft {
   qtest: MonitorEndpoint | undefined;
   qtestLog: string | undefined;
   listen: DaemonConfig['listen'];
-  logLevel: LogLevel = 'info';
+  logLevel: LogLevel = 'warn';
   logFile: string | undefined;
   pidfile: string | undefined;
   incoming: string | undefined;

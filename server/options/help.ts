@@ -25,7 +25,7 @@ Management
 Process
   -daemonize, -pidfile FILE, -run-with exit-with-parent=on
   -D FILE                 log to FILE instead of stderr
-  --log-level LEVEL       trace, debug, info, warn, error or silent (default info)
+  --log-level LEVEL       trace, debug, info, warn, error or silent (default warn)
   --limit NAME=VALUE      change a limit; docs/reference.md lists them
   --demo                  a machine with a device to play with
   --print-reference       print the commands, events and devices as Markdown

@@ -56,7 +56,7 @@ t.test(
     });
     t.equal(machine().ramSize, 128n << 20n);
     t.equal(machine().guestPolicy, 'manual');
-    t.match(options, { listen: undefined, logLevel: 'info', demo: false, daemonize: false });
+    t.match(options, { listen: undefined, logLevel: 'warn', demo: false, daemonize: false });
   },
 );
 
