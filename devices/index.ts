@@ -18,13 +18,22 @@ export const userDeviceTypes = [
   pxbPcie,
 ] as unknown as readonly DeviceType[];
 
-/** Types that are no device models: what stands above them, buses, backends and other objects. */
+/**
+ * Types that nobody makes by `device_add`: what stands above the models, parts of the board, buses,
+ * backends and other objects.
+ */
 export const plainTypes = [
   { name: 'object', abstract: true },
   { name: 'container', parent: 'object' },
   { name: 'machine', parent: 'object', abstract: true },
   { name: 'device', parent: 'object', abstract: true },
   { name: 'pci-device', parent: 'device', abstract: true },
+  ...['i440FX', 'PIIX3', 'PIIX4_PM', 'mch', 'ICH9-LPC', 'ICH9-SMB'].map((name) => ({
+    name,
+    parent: 'pci-device',
+  })),
+  { name: 'i440FX-pcihost', parent: 'device' },
+  { name: 'q35-pcihost', parent: 'device' },
   { name: 'base-pci-bridge', parent: 'pci-device', abstract: true },
   { name: 'bus', parent: 'object', abstract: true },
   { name: 'PCI', parent: 'bus' },

@@ -1,6 +1,7 @@
 import { backendProperties } from '../../devices/backends/properties.js';
 import type { DeviceType } from '../../devices/core/device.js';
 import type { Property } from '../../devices/core/property.js';
+import { commonPciProperties } from '../../devices/pci/properties.js';
 import { deviceNotFound, QmpError, refused } from '../../schema/error.js';
 import type { JsonValue } from '../../schema/json.js';
 import type { Handlers, Infer } from '../../schema/lang.js';
@@ -31,21 +32,29 @@ const DEVICE_BASE: readonly PropertyInfo[] = [
   { name: 'hotpluggable', type: 'bool' },
 ];
 
+/** Parts of the board have nothing of their own that could be set. */
+const boardProperties = (types: TypeRegistry, typename: string): PropertyInfo[] =>
+  types.isA(typename, 'pci-device')
+    ? Object.entries(commonPciProperties).map(([name, property]) => describe(name, property))
+    : [];
+
 const deviceProperties = (types: TypeRegistry, typename: string): PropertyInfo[] => {
   const type = types.device(typename);
   if (type !== undefined && type.abstract !== true) return ownProperties(type);
   if (!types.has(typename)) throw deviceNotFound(typename);
+  if (types.isA(typename, 'device') && !types.isAbstract(typename))
+    return boardProperties(types, typename);
   throw refused(`Parameter 'typename' expects a non-abstract device type`);
 };
 
 const allProperties = (types: TypeRegistry, typename: string): PropertyInfo[] => {
-  if (!types.has(typename))
-    throw new QmpError('DeviceNotFound', `Class '${typename}' not found`);
+  if (!types.has(typename)) throw new QmpError('DeviceNotFound', `Class '${typename}' not found`);
   const type = types.device(typename);
   if (type !== undefined) return [...DEVICE_BASE, ...ownProperties(type)];
   const base = types.isA(typename, 'device') ? DEVICE_BASE : DEVICE_BASE.slice(0, 1);
-  const own = types.isA(typename, 'memory-backend') ? backendProperties(typename) : [];
-  return [...base, ...own.map(({ name, qomType }) => ({ name, type: qomType }))];
+  const backend = types.isA(typename, 'memory-backend') ? backendProperties(typename) : [];
+  const own = backend.map(({ name, qomType }) => ({ name, type: qomType }));
+  return [...base, ...own, ...boardProperties(types, typename)];
 };
 
 export const qomHandlers = {

@@ -6,6 +6,8 @@ import { deviceNotFound, refused } from '../../schema/error.js';
 export interface BusTree {
   /** Root buses, most recently created first. */
   readonly roots: readonly PciBus[];
+  /** Host bridges of the main system bus, by type. */
+  readonly hosts: readonly { readonly typeName: string; readonly bus: PciBus }[];
   /** Child buses of the devices on `bus`, newest device first. */
   childBuses(bus: PciBus): readonly PciBus[];
   /** Buses of the device named `name` (id, type or alias) on `bus`; undefined if there is none. */
@@ -45,6 +47,14 @@ const busOf = (buses: readonly PciBus[], name: string): PciBus => {
   return bus;
 };
 
+/** Follows a path that starts at the main system bus: `/host/bus/device/...`. */
+const followFromHost = (tree: BusTree, hostName: string, parts: readonly string[]): PciBus => {
+  const host = tree.hosts.find(({ typeName }) => typeName === hostName);
+  if (host === undefined) throw deviceNotFound(hostName);
+  const [busName, ...rest] = parts;
+  return busName === undefined ? host.bus : follow(tree, busOf([host.bus], busName), rest);
+};
+
 /**
  * Finds the bus that `device_add` names, or the default one: the most recently created root.
  *
@@ -56,8 +66,8 @@ export const findBus = (tree: BusTree, type: DeviceType, path: string | undefine
     if (bus === undefined) throw refused(`No 'PCI' bus found for device '${type.name}'`);
     return bus;
   }
-  const parts = path.split('/').filter((part) => part !== '');
-  const [first = '', ...rest] = parts;
+  const [first = '', ...rest] = path.split('/').filter((part) => part !== '');
+  if (path.startsWith('/')) return followFromHost(tree, first, rest);
   const bus = firstByName(tree, tree.roots, first);
   if (bus === undefined) throw refused(`Bus '${first}' not found`);
   return follow(tree, bus, rest);

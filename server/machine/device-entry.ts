@@ -1,9 +1,8 @@
 import type { Device, DeviceType } from '../../devices/core/device.js';
 import { asPciDevice, type PciDevice } from '../../devices/pci/function.js';
-import type { PciBus } from '../../devices/pci/bus.js';
 import { refused } from '../../schema/error.js';
 import type { PropertyBag } from './device-properties.js';
-import { QomObject } from './qom.js';
+import type { QomObject } from './qom.js';
 
 /** One device of a machine and everything the machine knows about it. */
 export interface DeviceEntry {
@@ -18,9 +17,6 @@ export interface DeviceEntry {
   /** Aborted when the device leaves. */
   readonly gone: AbortController;
 }
-
-/** The QOM name of the object that stands for a bus. */
-export const busObject = (bus: PciBus): QomObject => new QomObject(bus.typeName, bus);
 
 /** Adds the properties that clients see on a device object. */
 export const exposeDevice = (

@@ -11,7 +11,8 @@ import type { HostMemoryService } from '../../devices/core/host-memory.js';
 import type { BoardDevice, Platform } from '../../devices/platform/platform.js';
 import { deviceNotFound, refused } from '../../schema/error.js';
 import { findBus, type BusTree } from './buses.js';
-import { exposeDevice, busObject, pciPart, type DeviceEntry } from './device-entry.js';
+import { BusObject } from './bus-object.js';
+import { exposeDevice, pciPart, type DeviceEntry } from './device-entry.js';
 import { PropertyBag, type Settings } from './device-properties.js';
 import { isIdentifier } from './identifier.js';
 import { QomObject, resolvePath } from './qom.js';
@@ -47,7 +48,7 @@ export class DeviceTable implements BusTree {
   readonly #options: DeviceTableOptions;
   readonly #entries = new Set<DeviceEntry>();
   readonly #byFunction = new Map<PciFunction, DeviceEntry>();
-  readonly #busObjects = new Map<PciBus, QomObject>();
+  readonly #busObjects = new Map<PciBus, BusObject>();
   #nextAnonymous = 0;
   #nextUnattached = 0;
 
@@ -60,6 +61,9 @@ export class DeviceTable implements BusTree {
   }
   get roots(): readonly PciBus[] {
     return this.#options.platform().roots;
+  }
+  get hosts(): Platform['hosts'] {
+    return this.#options.platform().hosts;
   }
   childBuses(bus: PciBus): readonly PciBus[] {
     return bus.arrivals.toReversed().flatMap((fn) => fn.secondaryBus ?? []);
@@ -122,19 +126,17 @@ export class DeviceTable implements BusTree {
   }
   /** Makes a bus visible in the tree, below the object of the device or host that brings it. */
   addBusObject(bus: PciBus, above: QomObject): void {
-    const object = busObject(bus);
+    const object = new BusObject(bus, {
+      bsel: () => this.#options.platform().bsel(bus),
+      hotplugHandler: () => this.#hotplugHandler(bus, above),
+    });
     above.addChild(bus.name, object);
     this.#busObjects.set(bus, object);
-    const { platform } = this.#options;
-    object.addProperty('acpi-pcihp-bsel', {
-      type: 'uint32',
-      get: () => {
-        const bsel = platform().bsel(bus);
-        if (bsel === undefined)
-          throw refused(`Property '${object.typeName}.acpi-pcihp-bsel' not found`);
-        return BigInt(bsel);
-      },
-    });
+  }
+  /** The part of the board that does ACPI hotplug, or the port itself. */
+  #hotplugHandler(bus: PciBus, port: QomObject): QomObject | undefined {
+    if (bus.hotplug?.kind !== 'acpi') return bus.hotplug === undefined ? undefined : port;
+    return [...this.#entries].find(({ type }) => ACPI_PARTS.has(type.name))?.object;
   }
 
   /**
@@ -267,6 +269,7 @@ export class DeviceTable implements BusTree {
         this.#options.platform().adoptBus(pci.secondaryBus, pci, entry.hotplugged);
       }
     }
+    this.#busObjects.get(bus)?.plug(entry.object);
     exposeDevice(entry, {
       object: this.#busObjects.get(bus),
       hotpluggable: () => bus.hotplug !== undefined,
@@ -285,6 +288,7 @@ export class DeviceTable implements BusTree {
         this.#options.platform().dropBus(pci.secondaryBus);
         this.#busObjects.delete(pci.secondaryBus);
       }
+      if (bus !== undefined) this.#busObjects.get(bus)?.unplug(entry.object);
       bus?.detach(pci.pci);
       this.#byFunction.delete(pci.pci);
     }
@@ -296,6 +300,9 @@ export class DeviceTable implements BusTree {
     entry.object.unparent();
   }
 }
+
+/** Where the ACPI hotplug registers of pc and q35 belong. */
+const ACPI_PARTS: ReadonlySet<string> = new Set(['PIIX4_PM', 'ICH9-LPC']);
 
 const undefinedUnlessFound = (result: ReturnType<typeof resolvePath>): QomObject | undefined =>
   result.kind === 'found' ? result.object : undefined;

@@ -1,7 +1,7 @@
 import type { DeviceType } from '../../devices/core/device.js';
 import { refused } from '../../schema/error.js';
 
-/** A QOM type that is no device model: backends, abstract classes, buses. */
+/** A QOM type that is no device model: abstract classes, parts of the board, buses, backends. */
 export interface PlainType {
   readonly name: string;
   readonly parent?: string;
@@ -62,8 +62,10 @@ export class TypeRegistry {
     const name = this.#aliases.get(given) ?? given;
     const type = this.#devices.get(name);
     if (type === undefined) {
-      if (this.isA(name, 'device') && this.isAbstract(name))
-        throw refused(`Parameter 'driver' expects a non-abstract device type`);
+      if (this.isA(name, 'device')) {
+        const kind = this.isAbstract(name) ? 'non-abstract' : 'pluggable';
+        throw refused(`Parameter 'driver' expects a ${kind} device type`);
+      }
       throw refused(
         name === given
           ? `'${given}' is not a valid device model name`
