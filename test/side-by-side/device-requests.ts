@@ -228,7 +228,7 @@ export const deviceScenarios: readonly Scenario[] = [
       ivshmem('x', 'm1', { bus: 'rp1' }),
       get('/machine/peripheral/x', 'parent_bus'),
       del('pxb1'),
-      del('x'),
+      deleting(del('x')),
       pci,
     ],
   },

@@ -1,7 +1,8 @@
 import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client } from './client.js';
@@ -50,10 +51,9 @@ export interface Server {
 export const startServer = async (
   program: Program,
   options: readonly string[],
-  parent: string,
 ): Promise<Server> => {
-  const dir = join(parent, program.name);
-  mkdirSync(dir, { recursive: true });
+  // Not t.testdir(): its long names do not fit a socket's path.
+  const dir = mkdtempSync(join(tmpdir(), 'qmemd-side-'));
   const listener = createServer();
   const path = join(dir, 'qmp.sock');
   listener.listen(path);
@@ -63,10 +63,16 @@ export const startServer = async (
   const child = spawn(command, [...first, ...own, ...program.options, '-qmp', `unix:${path}`], {
     stdio: ['ignore', 'ignore', 'pipe'],
   });
-  const socket = await firstConnection(listener, child);
-  listener.close();
-  const client = await Client.open(socket);
-  return { program, client, dir, stop: () => stop(child, client) };
+  try {
+    const client = await Client.open(await firstConnection(listener, child));
+    return { program, client, dir, stop: () => stop(child, client, dir) };
+  } catch (error) {
+    child.kill('SIGKILL');
+    rmSync(dir, { recursive: true });
+    throw error;
+  } finally {
+    listener.close();
+  }
 };
 
 const firstConnection = async (
@@ -82,14 +88,15 @@ const firstConnection = async (
   ended.abort();
   await Promise.allSettled([connected, exit]);
   if (first !== undefined) return first[0] as Socket;
-  listener.close();
   throw new Error(`${child.spawnargs.join(' ')} ended: ${complaint}`);
 };
 
-const stop = async (child: ChildProcess, client: Client): Promise<void> => {
+const stop = async (child: ChildProcess, client: Client, dir: string): Promise<void> => {
   const gone = once(child, 'exit');
   client.close();
-  if (child.exitCode !== null || child.signalCode !== null) return;
-  child.kill('SIGKILL');
-  await gone;
+  if (child.exitCode === null && child.signalCode === null) {
+    child.kill('SIGKILL');
+    await gone;
+  }
+  rmSync(dir, { recursive: true });
 };

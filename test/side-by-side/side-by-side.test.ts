@@ -65,10 +65,9 @@ t.test('QEMU and qmemd answer the same to the same requests', { skip }, async (t
   t.comment(`${version}; SEED=${seed} repeats the made up requests`);
   for (const scenario of [...deviceScenarios, ...objectScenarios, ...generated(seed)]) {
     await t.test(scenario.name, async (t) => {
-      const dir = t.testdir();
-      const left = await startServer(qemu, scenario.options, dir);
+      const left = await startServer(qemu, scenario.options);
       t.teardown(() => left.stop());
-      const right = await startServer(qmemd, scenario.options, dir);
+      const right = await startServer(qmemd, scenario.options);
       t.teardown(() => right.stop());
       t.strictSame(await run(scenario, [left, right]), []);
     });
