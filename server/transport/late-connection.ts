@@ -38,6 +38,8 @@ export class LateConnection implements Connection {
   readonly #accepted: AcceptedSocket;
   #inner: Connection | undefined;
   #pending: string[] = [];
+  /** What the operating system did not take. */
+  #unsent: Buffer | undefined;
   #isPaused = false;
   #isEnding = false;
   #isDestroyed = false;
@@ -61,10 +63,12 @@ export class LateConnection implements Connection {
     const close = (): void => {
       socket.destroy();
     };
+    const unsent = this.#unsent;
+    if (calls === undefined && unsent !== undefined) socket.write(unsent);
     const inner =
       calls === undefined
         ? socketConnection(socket)
-        : new NativeConnection({ calls, fd, into, close });
+        : new NativeConnection({ calls, fd, into, close, unsent });
     this.#inner = inner;
     inner.start(handlers);
     for (const message of this.#pending) inner.send(message);
@@ -82,14 +86,15 @@ export class LateConnection implements Connection {
       this.#inner.flush();
       return;
     }
-    if (this.#pending.length === 0 || this.#isDestroyed) return;
+    // What is in the way already keeps its place.
+    if (this.#pending.length === 0 || this.#isDestroyed || this.#unsent !== undefined) return;
     const bytes = Buffer.from(this.#pending.map((message) => `${message}\r\n`).join(''), 'latin1');
+    this.#pending = [];
     const taken = this.#writeNow(bytes);
-    if (taken > 0) this.#pending = [];
-    if (taken > 0 && taken < bytes.length) this.destroy();
+    if (taken < bytes.length) this.#unsent = bytes.subarray(taken);
   }
 
-  /** Bytes taken; a fresh socket takes a greeting as a whole. */
+  /** Bytes taken: all, for a greeting on a fresh socket. */
   #writeNow(bytes: Buffer): number {
     try {
       return writeSync(this.#accepted.fd, bytes);
@@ -101,7 +106,8 @@ export class LateConnection implements Connection {
 
   get buffered(): number {
     if (this.#inner !== undefined) return this.#inner.buffered;
-    return this.#pending.reduce((sum, message) => sum + message.length + 2, 0);
+    const pending = this.#pending.reduce((sum, message) => sum + message.length + 2, 0);
+    return pending + (this.#unsent?.length ?? 0);
   }
 
   pause(): void {

@@ -11,6 +11,8 @@ export interface NativeSocket {
   readonly fd: number;
   /** Receives into this; what is handed on is copied out. May be shared. */
   readonly into: Buffer;
+  /** Sent before anything else. */
+  readonly unsent?: Buffer | undefined;
   /** Closes the descriptor. */
   readonly close: () => void;
 }
@@ -49,6 +51,7 @@ export class NativeConnection implements Connection {
     const { calls, fd } = this.#socket;
     this.#waitsFor = READABLE;
     this.#poll = calls.poll(fd, READABLE, (status, ready) => this.#onReady(status, ready));
+    if (this.#socket.unsent !== undefined) this.#push(this.#socket.unsent);
   }
 
   send(message: string): void {
@@ -65,6 +68,10 @@ export class NativeConnection implements Connection {
     if (this.#pending === '' || this.#isClosed) return;
     const bytes = Buffer.from(this.#pending, 'latin1');
     this.#pending = '';
+    this.#push(bytes);
+  }
+
+  #push(bytes: Buffer): void {
     this.#unsent.push(bytes);
     this.#unsentBytes += bytes.length;
     if (this.#unsent.length === 1) this.#write();

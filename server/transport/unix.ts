@@ -1,6 +1,7 @@
-import { chmodSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, Socket } from 'node:net';
 import type { ListenOptions, Server, SocketConstructorOpts } from 'node:net';
+import { dirname } from 'node:path';
 import type { LoadNative } from '../os/native.js';
 import type { Connection } from './connection.js';
 import { descriptorOf, LateConnection, socketConnection } from './late-connection.js';
@@ -144,7 +145,10 @@ export const listenUnix = async (options: UnixListenOptions): Promise<Endpoint> 
     if (path !== undefined) chmodSync(path, mode);
   } catch (error) {
     const where = path ?? `descriptor ${String(fd)}`;
-    throw new Error(`Failed to bind socket to ${where}: ${reasonOf(error)}`, { cause: error });
+    // libuv turns ENOENT into EACCES here.
+    const isNowhere = path !== undefined && !existsSync(dirname(path));
+    const reason = isNowhere ? 'No such file or directory' : reasonOf(error);
+    throw new Error(`Failed to bind socket to ${where}: ${reason}`, { cause: error });
   }
   server.on('error', () => undefined);
   return { close: () => void server.close() };
