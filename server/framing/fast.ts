@@ -1,4 +1,5 @@
 import type { JsonObject, JsonValue } from '../../schema/json.js';
+import { Members } from './parser.js';
 
 const MAX_DEPTH = 32;
 
@@ -86,7 +87,7 @@ export class FastReader {
   }
 
   #object(depth: number): JsonObject | undefined {
-    const object = Object.create(null) as JsonObject;
+    const object: JsonObject = new Members();
     this.#at++;
     if (this.#peek() === 0x7d) {
       this.#at++;

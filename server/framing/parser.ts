@@ -1,5 +1,18 @@
 import type { JsonObject, JsonValue } from '../../schema/json.js';
 
+/**
+ * A JSON object under construction: inherits nothing, so that any key is ordinary data. Engines
+ * read and write it faster than what `Object.create(null)` makes.
+ */
+export class Members {
+  [key: string]: JsonValue;
+
+  static {
+    Object.setPrototypeOf(this.prototype, null);
+    Reflect.deleteProperty(this.prototype, 'constructor');
+  }
+}
+
 /** Kinds of tokens; structural ones are their character. */
 export type TokenKind = '{' | '}' | '[' | ']' | ':' | ',' | 'value' | 'bad';
 
@@ -60,7 +73,7 @@ export class Tokens {
   }
 
   #object(): JsonObject {
-    const object = Object.create(null) as JsonObject;
+    const object: JsonObject = new Members();
     if (this.#kinds[this.#at] === '}') {
       this.#at++;
       return object;

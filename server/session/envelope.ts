@@ -60,12 +60,6 @@ const firstProblem = (message: JsonObject, mayBeOob: boolean): string => {
   return "lacks member 'execute'";
 };
 
-const countMembers = (message: JsonObject): number => {
-  let count = 0;
-  for (const _ in message) count++;
-  return count;
-};
-
 /**
  * Checks the envelope of a request.
  *
@@ -78,7 +72,7 @@ export const readEnvelope = (message: JsonValue, mayBeOob: boolean): Request | M
   const isOob = mayBeOob && message['exec-oob'] !== undefined;
   const command = isOob ? message['exec-oob'] : execute;
   const expected = 1 + (args === undefined ? 0 : 1) + (id === undefined ? 0 : 1);
-  const isPlain = typeof command === 'string' && countMembers(message) === expected;
+  const isPlain = typeof command === 'string' && Object.keys(message).length === expected;
   if (isPlain && (args === undefined || isJsonObject(args)))
     return { command, arguments: args, oob: isOob, id };
   return { problem: `QMP input ${firstProblem(message, mayBeOob)}`, id };
