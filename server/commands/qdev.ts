@@ -1,5 +1,5 @@
 import type { JsonObject, JsonValue } from '../../schema/json.js';
-import { refused } from '../../schema/error.js';
+import { QmpError, refused } from '../../schema/error.js';
 import type { Handlers } from '../../schema/lang.js';
 import type * as qdev from '../../schema/qdev.js';
 import type { DeviceEntry } from '../machine/device-entry.js';
@@ -32,7 +32,14 @@ export const deviceRequest = (args: JsonObject): DeviceRequest => {
 const answerUnplug = (machine: Machine, entry: DeviceEntry): void => {
   if (machine.guestPolicy !== 'accept') return;
   machine.defer(() => {
-    if (entry.realized) machine.eject(entry);
+    if (!entry.realized) return;
+    try {
+      machine.eject(entry);
+    } catch (error) {
+      // What the guest cannot let go of stays, as with a guest that has no such driver.
+      if (!(error instanceof QmpError)) throw error;
+      machine.options.log.info({ path: entry.object.path, reason: error.message }, 'not ejected');
+    }
   });
 };
 
