@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import t from 'tap';
 import type { Json } from './client.js';
 import { allows, compare, describe, type Difference, type Tolerated } from './compare.js';
@@ -77,6 +78,15 @@ t.test('QEMU and qmemd answer the same to the same requests', { skip }, async (t
 t.test('every tolerated difference was seen', { skip }, async (t) => {
   const unseen = tolerated.filter((row) => !used.has(row)).map((row) => row.what);
   t.strictSame(unseen, []);
+});
+
+t.test('what a tolerated difference cites from docs/differences.md is there', async (t) => {
+  const table = readFileSync(new URL('../../docs/differences.md', import.meta.url), 'utf8');
+  const cited = tolerated.flatMap(({ see }) => /^docs\/differences\.md (.*)/.exec(see)?.[1] ?? []);
+  t.strictSame(
+    cited.filter((row) => !table.includes(`| ${row} |`)),
+    [],
+  );
 });
 
 t.test('enough is asked: errors, changes of state and made up requests', { skip }, async (t) => {
