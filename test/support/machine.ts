@@ -1,0 +1,75 @@
+import { commandTable } from '../../server/commands/table.js';
+import { createLog } from '../../server/log.js';
+import { buildMachine } from '../../server/machine/build.js';
+import type { Machine } from '../../server/machine/machine.js';
+import { Turn } from '../../server/machine/turn.js';
+import { parseCommandLine } from '../../server/options/command-line.js';
+import { NativeHostMemory } from '../../server/os/host-memory.js';
+import { NativeLoader } from '../../server/os/native.js';
+import type { CommandClient } from '../../server/session/target.js';
+import type { Json } from '../side-by-side/client.js';
+import type { Cleanup } from './daemon.js';
+
+/** A machine without a daemon around it: its ports, its commands, its events. */
+export interface TestMachine {
+  readonly machine: Machine;
+  /** Names and data of events, in order. */
+  readonly events: { readonly name: string; readonly data: unknown }[];
+  /** Runs a command. @throws QmpError */
+  run(command: string, args?: Record<string, Json>): Promise<unknown>;
+  /** One configuration access through ports 0xcf8 and 0xcfc. */
+  config: {
+    read(bus: number, slot: number, fn: number, register: number, size?: 1 | 2 | 4): number;
+    write(
+      bus: number,
+      slot: number,
+      fn: number,
+      register: number,
+      value: number,
+      size?: 1 | 2 | 4,
+    ): void;
+  };
+}
+
+const client: CommandClient = {
+  subscribe: () => ({ stream: '', sequence: 0n, lost: 0n }),
+  closeAfterReply: () => undefined,
+  gone: new AbortController().signal,
+};
+
+/** Builds the machine that the words of a command line describe. */
+export const startMachine = async (t: Cleanup, words: readonly string[]): Promise<TestMachine> => {
+  const invocation = parseCommandLine(words);
+  const config = invocation.kind === 'run' ? invocation.options.machines[0] : undefined;
+  if (config === undefined) throw new Error('the words describe no machine');
+  const events: { name: string; data: unknown }[] = [];
+  const native = (): { native: 'full'; features: string[] } => ({ native: 'full', features: [] });
+  const { machine } = await buildMachine(config, {
+    log: createLog('silent'),
+    hostMemory: new NativeHostMemory(new NativeLoader()),
+    native,
+    turn: new Turn(),
+    emit: (event, data) => void events.push({ name: event.name, data }),
+    onQuit: () => undefined,
+  });
+  t.teardown(() => machine.close());
+  const commands = commandTable(machine, native);
+  const { io } = machine.platform;
+  const select = (bus: number, slot: number, fn: number, register: number): void =>
+    io.write(0xcf8n, 4, BigInt(2 ** 31 + bus * 65536 + slot * 2048 + fn * 256 + (register & ~3)));
+  return {
+    machine,
+    events,
+    run: async (command, args = {}) => commands.get(command)?.run(args as never, client),
+    config: {
+      read: (bus, slot, fn, register, size = 4) => {
+        select(bus, slot, fn, register);
+        return Number(io.read(0xcfcn + BigInt(register & 3), size));
+      },
+      write: (bus, slot, fn, register, value, size = 4) => {
+        select(bus, slot, fn, register);
+        io.write(0xcfcn + BigInt(register & 3), size, BigInt(value));
+      },
+    },
+  };
+};
