@@ -1,10 +1,6 @@
 /** Error classes of the wire; everything not explicitly another class is `GenericError`. */
 export type ErrorClass =
-  | 'GenericError'
-  | 'CommandNotFound'
-  | 'DeviceNotActive'
-  | 'DeviceNotFound'
-  | 'KVMMissingCap';
+  'GenericError' | 'CommandNotFound' | 'DeviceNotActive' | 'DeviceNotFound' | 'KVMMissingCap';
 
 /** A refused command: class and text reach the client as they are. */
 export class QmpError extends Error {

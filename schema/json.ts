@@ -3,14 +3,7 @@
  * an exponent (or beyond 64 bits) is a `number`. Objects have no prototype, so that any key,
  * `__proto__` included, is ordinary data.
  */
-export type JsonValue =
-  | null
-  | boolean
-  | bigint
-  | number
-  | string
-  | JsonValue[]
-  | JsonObject;
+export type JsonValue = null | boolean | bigint | number | string | JsonValue[] | JsonObject;
 export interface JsonObject {
   [key: string]: JsonValue;
 }

@@ -143,7 +143,11 @@ export type Infer<T> =
 type Extra = Omit<Described, 'doc'>;
 
 /** An integer of the given width; `int8`..`uint32` arrive as `number`, the others as `bigint`. */
-export const int = <const W extends IntWidth>(width: W, doc: string, extra?: Extra): IntType<W> => ({
+export const int = <const W extends IntWidth>(
+  width: W,
+  doc: string,
+  extra?: Extra,
+): IntType<W> => ({
   kind: 'int',
   width,
   doc,
@@ -174,10 +178,7 @@ export const object = <M extends Members>(
   doc = '',
   extra?: Extra,
 ): ObjType<M> => ({ kind: 'object', name, members, doc, ...extra });
-export const union = <
-  M extends Members,
-  B extends Readonly<Record<string, ObjType>>,
->(
+export const union = <M extends Members, B extends Readonly<Record<string, ObjType>>>(
   name: string,
   def: { base: M; discriminator: keyof M & string; branches: B; doc?: string },
 ): UnionType<M, B> => ({ kind: 'union', name, doc: '', ...def });
@@ -211,8 +212,10 @@ export interface CommandDef<
   /** Arguments reach the handler unchecked, as they came (`device_add`). */
   readonly gen?: false;
 }
-export interface EventDef<N extends string = string, M extends Members = Members>
-  extends Definition {
+export interface EventDef<
+  N extends string = string,
+  M extends Members = Members,
+> extends Definition {
   readonly kind: 'event';
   readonly name: N;
   readonly data: M;

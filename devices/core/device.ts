@@ -9,13 +9,7 @@ export type ResetType = 'cold' | 'warm';
 
 /** Plain saved state: numbers, texts, bytes, nested. The byte format is somebody else's business. */
 export type StateValue =
-  | bigint
-  | number
-  | string
-  | boolean
-  | Uint8Array
-  | StateValue[]
-  | { [field: string]: StateValue };
+  bigint | number | string | boolean | Uint8Array | StateValue[] | { [field: string]: StateValue };
 export interface DeviceState {
   [field: string]: StateValue;
 }

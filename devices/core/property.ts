@@ -50,7 +50,13 @@ export const parseCInteger = (text: string): bigint | undefined => {
 };
 
 const SUFFIX: Readonly<Record<string, bigint>> = {
-  B: 0n, K: 10n, M: 20n, G: 30n, T: 40n, P: 50n, E: 60n,
+  B: 0n,
+  K: 10n,
+  M: 20n,
+  G: 30n,
+  T: 40n,
+  P: 50n,
+  E: 60n,
 };
 
 /** Reads a size: bytes, K/M/G/T/P/E (powers of 1024), fractions with a suffix, 0x without one. */

@@ -1,4 +1,4 @@
-import * as control from '../../schema/control.js';
+import type * as control from '../../schema/control.js';
 import { QmpError, refused } from '../../schema/error.js';
 import type { Handlers } from '../../schema/lang.js';
 import type { SchemaInfo } from '../../schema/schema-info.js';

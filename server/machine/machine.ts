@@ -1,3 +1,4 @@
+import { availableParallelism } from 'node:os';
 import type { DeviceContext, DeviceType, ResetType } from '../../devices/core/device.js';
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
 import type { PciFunction } from '../../devices/pci/function.js';
@@ -84,6 +85,7 @@ export class Machine {
       container: objects,
       hostMemory: options.hostMemory,
       log: options.log,
+      cpuCount: availableParallelism(),
     });
     this.platform = createPlatform(options.kind, {
       ramSize: options.ramSize,

@@ -17,6 +17,8 @@ export interface ObjectTableOptions {
   readonly container: QomObject;
   readonly hostMemory: HostMemoryService;
   readonly log: Log;
+  /** Default of `prealloc-threads`. */
+  readonly cpuCount: number;
 }
 
 const isBackend = (args: ObjectArguments): args is ObjectArguments & BackendArguments =>
