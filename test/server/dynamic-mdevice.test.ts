@@ -200,7 +200,7 @@ t.test(
     });
     t.match(await failure(qmp.execute('mem-attach', { id: 'd', size: 4096n, offset: 4096n })), {
       class: 'GenericError',
-      desc: /did not answer in time/,
+      desc: /timed out/,
     });
     t.strictSame(await qmp.execute('query-mem-attachments', { id: 'd' }), [
       { 'bar-offset': 0n, size: 4096n, offset: 0n },
