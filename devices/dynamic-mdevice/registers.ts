@@ -5,7 +5,6 @@ import type { RegisterMap } from '../core/register-file.js';
 export const IDENTITY = {
   revision: 1,
   classCode: 0x0500,
-  interruptPin: 1,
   express: true,
 } as const;
 
