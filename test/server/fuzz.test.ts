@@ -6,7 +6,7 @@ import type { Qmp } from '../support/qmp.js';
 import { randomCommand, type RandomCommand } from '../support/random-commands.js';
 
 /** Sequences for one machine; `npm run soak` asks for more. */
-const RUNS = Number(process.env['QMEMD_FUZZ_RUNS'] ?? 100);
+const RUNS = Number(process.env['FUZZ_RUNS'] ?? 100);
 const LENGTH = 40;
 
 const WORDS = [

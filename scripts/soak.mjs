@@ -1,0 +1,178 @@
+// npm run soak: what takes too long for npm test, at its full counts. Prints a figure for each part
+// and exits 1 if one fails. Minutes.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { raceForClaims } from './claim-race.mjs';
+
+const ROOT = new URL('..', import.meta.url).pathname;
+const DAEMON = join(ROOT, 'dist/bin/qmemd.js');
+const has = (program) => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
+
+/** A QMP client that pipelines and counts; `lost` tells when the server has gone. */
+const dial = (path) =>
+  new Promise((resolve, reject) => {
+    const socket = connect(path);
+    const client = { socket, lines: 0, wanted: [], closed: false };
+    socket.once('error', reject);
+    socket.once('connect', () => {
+      socket.on('error', () => undefined);
+      resolve(client);
+    });
+    let rest = '';
+    socket.setEncoding('latin1');
+    socket.on('data', (text) => {
+      const parts = (rest + text).split('\r\n');
+      rest = parts.pop();
+      for (const part of parts) receive(client, part);
+    });
+    socket.on('close', () => {
+      client.closed = true;
+      for (const wake of client.wanted.splice(0)) wake.done();
+    });
+  });
+const receive = (client, line) => {
+  client.lines += 1;
+  for (const [i, wake] of client.wanted.entries())
+    if (wake.texts.some((text) => line.includes(text))) {
+      client.wanted.splice(i, 1);
+      wake.done(line);
+      return;
+    }
+};
+/** The next line with one of `texts` in it; undefined when the server has gone. */
+const wait = (client, ...texts) =>
+  client.closed
+    ? Promise.resolve(undefined)
+    : new Promise((done) => client.wanted.push({ texts, done }));
+const run = (client, command, args = {}) => {
+  const reply = wait(client, '"return"', '"error"');
+  client.socket.write(JSON.stringify({ execute: command, arguments: args }));
+  return reply;
+};
+
+const start = (words) => spawn(process.execPath, [DAEMON, ...words], { stdio: 'ignore' });
+const greeted = async (path) => {
+  for (let tries = 0; tries < 400; tries++) {
+    try {
+      const client = await dial(path);
+      await wait(client, '"QMP"');
+      await run(client, 'qmp_capabilities');
+      return client;
+    } catch {
+      // Not listening yet.
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+  }
+  throw new Error('the daemon did not come up');
+};
+
+/** Kills the daemon in the middle of work, again and again; the next one must start on what is left. */
+const killTest = async (rounds) => {
+  const folder = mkdtempSync(join(tmpdir(), 'qmemd-soak-'));
+  const socket = join(folder, 'qmp.sock');
+  const memory = join(folder, 'mem');
+  spawnSync('truncate', ['-s', '64M', memory]);
+  const device = `dynamic-mdevice,id=d,size=64M,align=4K,mem-path=${memory}`;
+  const words = ['-M', 'pc', '-qmp', `unix:${socket},server=on,wait=off`, '-device', device];
+  for (let round = 0; round < rounds; round++) {
+    const child = start(words);
+    const exited = new Promise((resolve) => child.once('exit', resolve));
+    const client = await greeted(socket);
+    for (let i = 0; i < 50; i++)
+      client.socket.write(
+        JSON.stringify({
+          execute: i % 2 === 0 ? 'mem-attach' : 'mem-detach',
+          arguments: { id: 'd', ...(i % 2 === 0 ? { size: 4096, offset: 4096 * i } : {}) },
+        }),
+      );
+    await new Promise((resolve) => setTimeout(resolve, round % 20));
+    child.kill('SIGKILL');
+    await exited;
+    client.socket.destroy();
+  }
+  const left = readdirSync(folder).sort().join(' ');
+  rmSync(folder, { recursive: true });
+  if (left !== 'mem qmp.sock') throw new Error(`left behind: ${left}`);
+  return `${rounds} kills in the middle of attachments, each followed by a clean start`;
+};
+
+/** Devices that come and go; the process must not grow. */
+const churn = async (pairs) => {
+  const folder = mkdtempSync(join(tmpdir(), 'qmemd-soak-'));
+  const socket = join(folder, 'qmp.sock');
+  const child = start([
+    ...['-M', 'pc,guest-policy=accept', '-qmp', `unix:${socket},server=on,wait=off`],
+  ]);
+  const client = await greeted(socket);
+  const open = () => readdirSync(`/proc/${child.pid}/fd`).length;
+  const before = open();
+  const add = { driver: 'dynamic-mdevice', id: 'd', align: 4096, 'mem-path': '/dev/zero' };
+  for (let i = 0; i < pairs; i++) {
+    const deleted = wait(client, 'DEVICE_DELETED');
+    await run(client, 'device_add', add);
+    await run(client, 'mem-attach', { id: 'd', size: 4096, offset: 0 });
+    await run(client, 'device_del', { id: 'd' });
+    await deleted;
+  }
+  const after = open();
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  await run(client, 'quit');
+  const status = await exited;
+  rmSync(folder, { recursive: true });
+  if (after > before) throw new Error(`${after - before} descriptors leaked`);
+  if (status !== 0) throw new Error(`exit status ${status}`);
+  return `${pairs} devices added, attached to and unplugged; descriptors ${before} before, ${after} after`;
+};
+
+const race = async (count) => {
+  const { lostClaims, lostIncrements, wins } = await raceForClaims({
+    native: new URL('../dist/server/os/native.js', import.meta.url),
+    claims: count,
+    increments: count,
+    directory: existsSync('/dev/shm') ? '/dev/shm' : tmpdir(),
+    c: has('gcc'),
+  });
+  if (lostClaims + lostIncrements > 0)
+    throw new Error(`lost ${lostClaims} claims, ${lostIncrements} increments`);
+  return `${count} claims and increments by ${wins.length} processes, none lost (${wins.join(' + ')})`;
+};
+
+/** Test files with more runs than npm test gives them. */
+const tests = (files, env) => {
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [join(ROOT, 'node_modules/tap/dist/esm/run.mjs'), '-t', '1200', '--reporter=tap', ...files],
+    { cwd: ROOT, env: { ...process.env, ...env }, encoding: 'utf8', maxBuffer: 1 << 28 },
+  );
+  const sum = /^# \{ (total: .*) \}$/m.exec(stdout)?.[1] ?? 'no sum printed';
+  if (status !== 0) throw new Error(`${files.join(' ')}: ${sum}`);
+  return `${files.join(' ')} (${Object.entries(env).join(' ').replaceAll(',', '=')}): ${sum}`;
+};
+
+const PARTS = {
+  'kill -9': () => killTest(100),
+  churn: () => churn(20_000),
+  'claim race': () => race(1_000_000),
+  'native layer': () => tests(['test/server/os/native.test.ts'], { QMEMD_SOAK_SCALE: '10' }),
+  'fuzzed commands': () => tests(['test/server/fuzz.test.ts'], { FUZZ_RUNS: '5000' }),
+  'fuzzed bytes': () =>
+    tests(['test/conformance/qemu.test.ts', 'test/server/framing/stream.test.ts'], {
+      FUZZ_RUNS: '10000',
+    }),
+};
+
+const wanted = process.argv.slice(2);
+for (const [name, part] of Object.entries(PARTS)) {
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  const since = Date.now();
+  try {
+    const figure = await part();
+    console.log(`ok    ${name}: ${figure} [${((Date.now() - since) / 1000).toFixed(0)} s]`);
+  } catch (error) {
+    process.exitCode = 1;
+    console.log(`FAIL  ${name}: ${error.message}`);
+  }
+}
