@@ -127,8 +127,11 @@ export const hostError = (errno: number, cause?: unknown): HostError => {
 
 /** The refusal behind an error thrown by `node:fs`; anything else is handed back unchanged. */
 export const fromNodeError = (error: unknown): unknown => {
-  if (!(error instanceof Error) || !('errno' in error) || typeof error.errno !== 'number')
-    return error;
+  if (!(error instanceof Error)) return error;
+  // Node refuses a path with a zero byte by itself; no file has such a name.
+  if ('code' in error && error.code === 'ERR_INVALID_ARG_VALUE')
+    return hostError(constants.errno.ENOENT, error);
+  if (!('errno' in error) || typeof error.errno !== 'number') return error;
   return hostError(-error.errno, error);
 };
 

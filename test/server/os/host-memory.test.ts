@@ -242,6 +242,8 @@ t.test('files', needsNative, async (t) => {
       code: 'EISDIR',
       message: 'Is a directory',
     });
+    for (const make of ['open', 'create', 'createUnnamed'] as const)
+      t.throws(() => service[make]('/tmp/a\0b'), { name: 'HostError', code: 'ENOENT' }, make);
     const file = closing(t, service.open('/dev/null'));
     t.throws(() => file.map(0n, 4096n), { code: 'ENODEV', message: 'No such device' });
   });
