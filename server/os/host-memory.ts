@@ -129,6 +129,7 @@ const sharedMemory = (calls: MemoryCalls, options: AnonymousOptions): Mapping =>
       readonly: false,
       // Unsealed memory can be shrunk by who gets the descriptor; huge pages can run out.
       guarded: !seal || hugePageSize !== undefined,
+      unlimited: hugePageSize === undefined,
       onClose: () => closeSync(fd),
     });
   } catch (error) {

@@ -9,6 +9,8 @@ export interface MappingOptions extends MapRequest {
    * the host may fail to back. Otherwise memory is touched through views.
    */
   readonly guarded: boolean;
+  /** The descriptor is of memory without a limit of its own, unlike a file in a file system. */
+  readonly unlimited?: boolean;
   /** Nobody else can map the same bytes, although there is a descriptor. */
   readonly own?: boolean;
   /** Closed with the mapping. */
@@ -87,14 +89,13 @@ export class Mapping implements HostMapping {
 
   allocate(): void {
     this.#open();
-    const { share, fd, offset } = this.#options;
-    if (share && fd >= 0) {
-      this.#calls.allocate(fd, offset, this.size);
-      return;
-    }
-    // Populating more than there is would call the OOM killer.
-    if (this.size > BigInt(freemem())) throw new HostError('ENOMEM', 'Cannot allocate memory');
-    this.#calls.madvise(this.#address, this.size, 'populate');
+    const { share, fd, offset, unlimited = false } = this.#options;
+    const shared = share && fd >= 0;
+    // Taking more than there is would call the OOM killer.
+    if ((!shared || unlimited) && this.size > BigInt(freemem()))
+      throw new HostError('ENOMEM', 'Cannot allocate memory');
+    if (shared) this.#calls.allocate(fd, offset, this.size);
+    else this.#calls.madvise(this.#address, this.size, 'populate');
   }
 
   bindNodes(policy: NumaPolicy, nodes: readonly number[]): void {

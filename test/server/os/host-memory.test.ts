@@ -115,6 +115,8 @@ t.test('anonymous memory', needsNative, async (t) => {
       { size: 1n << 63n, share: false },
       { size: (1n << 64n) - 1n, share: true },
       { size: TiB, share: false, prealloc: true },
+      { size: TiB, share: true, prealloc: true },
+      { size: TiB, share: true, seal: false, prealloc: true },
     ])
       t.throws(() => service.anonymous({ name: 'test', ...options }), HostError);
     t.equal(openDescriptors(), descriptors);
