@@ -1,5 +1,7 @@
+import { QmpError } from '../../schema/error.js';
 import type { AccessSize, HostMemory } from '../core/host-memory.js';
 import { MemoryRegion } from '../core/memory-region.js';
+import type { PlatformOptions } from './platform.js';
 
 const KiB = 1024n;
 const GiB4 = 1n << 32n;
@@ -25,19 +27,31 @@ const MAP = {
 } as const;
 const MESSAGES_PRIORITY = 4096;
 
-/** Guest memory that is mapped when it is first touched. */
+/**
+ * Guest memory that is mapped when it is first touched. When the host refuses it, there is none:
+ * nobody can be told, as what touches it may be a message in the middle of a command.
+ */
 class LazyMemory implements HostMemory {
   readonly size: bigint;
   readonly readonly = false;
-  readonly #open: () => HostMemory;
+  readonly #options: RamOptions;
   #memory: HostMemory | undefined;
 
-  constructor(size: bigint, open: () => HostMemory) {
-    this.size = size;
-    this.#open = open;
+  constructor(options: RamOptions) {
+    this.size = options.ramSize;
+    this.#options = options;
   }
   get #mapped(): HostMemory {
     return (this.#memory ??= this.#open());
+  }
+  #open(): HostMemory {
+    try {
+      return this.#options.ram();
+    } catch (error) {
+      if (!(error instanceof QmpError)) throw error;
+      this.#options.host.log.warn({ reason: error.message }, 'the machine runs without memory');
+      return absentMemory(this.size);
+    }
   }
   get descriptor(): HostMemory['descriptor'] {
     return this.#mapped.descriptor;
@@ -59,6 +73,21 @@ class LazyMemory implements HostMemory {
   }
 }
 
+/** Memory whose bytes are gone. */
+const absentMemory = (size: bigint): HostMemory => ({
+  size,
+  readonly: false,
+  descriptor: undefined,
+  read: (_offset, into) => {
+    into.fill(0);
+    return false;
+  },
+  write: () => false,
+  readInt: () => 0n,
+  writeInt: () => undefined,
+  onWrite: () => () => undefined,
+});
+
 /** Registers or ROM that nobody models: reads 0, takes nothing, hides what lies below. */
 export const hollow = (name: string, size: bigint): MemoryRegion =>
   MemoryRegion.mmio(name, size, { read: () => 0n, write: () => undefined });
@@ -69,13 +98,10 @@ export interface MemoryMap {
   readonly pci: MemoryRegion;
 }
 
-interface RamOptions {
-  readonly ramSize: bigint;
-  readonly ram: () => HostMemory;
-}
+type RamOptions = Pick<PlatformOptions, 'ramSize' | 'ram' | 'host'>;
 
-const ramRegion = ({ ramSize, ram }: RamOptions): MemoryRegion =>
-  MemoryRegion.ram('pc.ram', { memory: new LazyMemory(ramSize, ram) });
+const ramRegion = (options: RamOptions): MemoryRegion =>
+  MemoryRegion.ram('pc.ram', { memory: new LazyMemory(options) });
 
 /** Memory of a machine without a board: RAM at 0 and nothing else. */
 export const plainMemory = (options: RamOptions): MemoryRegion => {

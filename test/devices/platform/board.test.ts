@@ -1,5 +1,6 @@
 import t from 'tap';
 import type { HostMemory } from '../../../devices/core/host-memory.js';
+import { refused } from '../../../schema/error.js';
 import { fakeMemory, FakeEndpoint, silent, TestBoard } from '../../support/test-board.js';
 import { createPlatform } from '../../../devices/platform/platform.js';
 
@@ -144,6 +145,23 @@ t.test('guest memory is not mapped before it is touched', async (t) => {
   board.readl(0x1000);
   board.readl(0x2000);
   t.equal(mapped, 1);
+});
+
+t.test('guest memory that the host refuses is not there, and nothing else fails', async (t) => {
+  const board = new TestBoard('q35', {
+    ram: () => {
+      throw refused('no memory');
+    },
+  }).start();
+  const { memory } = board.platform;
+  memory.write(0x1000n, 4, 7n);
+  t.equal(memory.read(0x1000n, 4), 0n);
+  const broken = new TestBoard('q35', {
+    ram: () => {
+      throw new Error('a bug');
+    },
+  }).start();
+  t.throws(() => broken.readl(0x1000), /a bug/);
 });
 
 t.test('a message comes back to who asked for it', async (t) => {
