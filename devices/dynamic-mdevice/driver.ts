@@ -81,12 +81,14 @@ export class DynamicMdeviceDriver {
   /** Rings the door bell and waits for the answer: one bit of INT_STATUS. */
   async #run(command: bigint, size: bigint, offset: bigint): Promise<bigint> {
     const interrupts = this.#bind();
+    if (interrupts && command === COMMAND.DETACH) this.#checkMaster();
     this.#write('INT_STATUS', ANSWERS);
-    this.#write('MEM_SIZE', size);
-    this.#write('MEM_OFFSET', offset);
-    const start = (): void => this.#write('DOOR_BELL', ring(command));
+    const start = (): void => this.#ring(command, size, offset);
     const end = interrupts ? await this.#wait(this.#timeoutMs, start) : await this.#poll(start);
-    if (end !== 'message') throw this.#failed(end, command);
+    if (end !== 'message') {
+      if (end !== 'removed' && command === COMMAND.ATTACH) this.#takeBack(size, offset);
+      throw refused(`device '${this.#access.name}' ${ENDINGS[end]}`);
+    }
     const answer = this.#takeAnswer();
     if (answer === 0n) throw refused(`device '${this.#access.name}' interrupted without a reason`);
     return answer;
@@ -117,17 +119,23 @@ export class DynamicMdeviceDriver {
     return answer;
   }
 
-  /** What the device did without telling is taken back: a refused command changes nothing. */
-  #failed(end: Exclude<WaitEnd, 'message'>, command: bigint): Error {
-    const undone =
-      (end === 'timeout' || end === 'aborted') &&
-      command === COMMAND.ATTACH &&
-      this.#takeAnswer() === EVENT.ATTACHED;
-    if (undone) {
-      this.#write('DOOR_BELL', ring(COMMAND.DETACH));
-      this.#takeAnswer();
-    }
-    return refused(`device '${this.#access.name}' ${ENDINGS[end]}`);
+  /** Undoes an attachment that the device made without telling: a refused command changes nothing. */
+  #takeBack(size: bigint, offset: bigint): void {
+    if (this.#takeAnswer() !== EVENT.ATTACHED) return;
+    this.#ring(COMMAND.DETACH, size, offset);
+    this.#takeAnswer();
+  }
+
+  #ring(command: bigint, size: bigint, offset: bigint): void {
+    this.#write('MEM_SIZE', size);
+    this.#write('MEM_OFFSET', offset);
+    this.#write('DOOR_BELL', ring(command));
+  }
+
+  /** What is detached cannot be put back in place, so it must not happen without an answer. */
+  #checkMaster(): void {
+    if ((this.#access.configRead(CONFIG.COMMAND, 2) & PCI_COMMAND.MASTER) === 0)
+      throw refused(`device '${this.#access.name}' cannot answer: it may not master the bus`);
   }
 
   // Binding.

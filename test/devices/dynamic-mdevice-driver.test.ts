@@ -105,6 +105,30 @@ t.test(
   },
 );
 
+t.test('an attempt taken back leaves what others attached meanwhile', needsNative, async (t) => {
+  const { b, driver } = setUp(t, { timeoutMs: 100 });
+  await driver.attach({ size: PAGE, offset: 0n });
+  b.enable(2);
+  const attempt = driver.attach({ size: PAGE, offset: PAGE });
+  await turns();
+  b.write('MEM_SIZE', 0n);
+  b.timers.step(100);
+  await t.rejects(attempt, { message: /timed out/ });
+  t.strictSame(driver.attachments(), [{ 'bar-offset': 0n, size: PAGE, offset: 0n }]);
+});
+
+t.test('with MASTER cleared behind its back detach changes nothing', needsNative, async (t) => {
+  const { b, driver } = setUp(t);
+  await driver.attach({ size: PAGE, offset: 0n });
+  b.enable(2);
+  for (const request of [undefined, { offset: 0n }])
+    await t.rejects(driver.detach(request), { name: 'QmpError', message: /md0' cannot answer/ });
+  t.equal(driver.attachments().length, 1);
+  b.enable(6);
+  await driver.detach();
+  t.strictSame(driver.attachments(), []);
+});
+
 t.test('with MEM cleared behind its back it times out', needsNative, async (t) => {
   const { b, driver } = setUp(t, { timeoutMs: 100 });
   await driver.attach({ size: PAGE, offset: 0n });
