@@ -169,6 +169,16 @@ t.test(
   },
 );
 
+t.test('with both defaults one attachment fills the BAR (defect 27)', needsNative, async (t) => {
+  const path = backingFile(t, 4096);
+  fs.truncateSync(path, 2 ** 31);
+  const { align } = dynamicMdevice.properties;
+  const b = MdeviceBench.started(t, { 'mem-path': path });
+  t.equal(b.run(ATTACH, 1n << 30n, 0n), EVENT.ATTACHED);
+  t.equal(b.fresh(ATTACH, 1n << 30n, 1n << 30n), EVENT.NO_MEMORY);
+  t.match(align.doc, /with both defaults one attachment fills BAR 2/);
+});
+
 t.test('there is a limit to the number of attachments (defect 15)', needsNative, async (t) => {
   const b = bench(t);
   for (let i = 0; i < MAX_ATTACHMENTS; i++) t.equal(b.fresh(ATTACH, PAGE, 0n), EVENT.ATTACHED);
