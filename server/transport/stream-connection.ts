@@ -32,8 +32,11 @@ export class StreamConnection implements Connection {
     this.#handlers = handlers;
     const { input, output } = this.#streams;
     const closed = (): void => this.#closed();
+    // Standard input closes by itself at its end; what came before is still answered.
+    const isOneWay = !Object.is(input, output);
     input.on('data', (bytes: Buffer) => this.#received(bytes));
     input.on('end', () => {
+      if (isOneWay) input.off('close', closed);
       if (!this.#isEnding) this.#corked(() => handlers.onEnd());
     });
     for (const stream of new Set([input, output])) {
