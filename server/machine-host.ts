@@ -108,12 +108,13 @@ export class MachineHost {
 
   async #openMonitor({ endpoint, pretty }: MonitorConfig): Promise<void> {
     const monitor = this.#newMonitor(pretty);
-    this.#endpoints.push(
-      await openEndpoint(endpoint, {
-        native: this.#options.loadNative,
-        onConnection: (connection) => monitor.accept(connection),
-      }),
-    );
+    const opened = await openEndpoint(endpoint, {
+      native: this.#options.loadNative,
+      onConnection: (connection) => monitor.accept(connection),
+    });
+    this.#endpoints.push(opened);
+    // As QEMU: `wait` is on unless switched off, and the machine is not built before a client came.
+    await opened.firstClient;
   }
   #newMonitor(pretty: boolean): Monitor {
     const { log, limits } = this.#options;

@@ -10,10 +10,12 @@ export interface EndpointOptions {
 export interface OpenEndpoint {
   /** Accepts no more clients; removes the socket. Safe to call twice. */
   close(): void | Promise<void>;
+  /** With `wait`: settles when the first client has come; never, if the endpoint closes before. */
+  readonly firstClient?: Promise<void>;
 }
 
 /**
- * Opens the endpoint of a monitor. A listening one with `wait` waits for its first client.
+ * Opens the endpoint of a monitor.
  *
  * @throws Error naming the endpoint and the reason
  */
@@ -23,7 +25,7 @@ export const openEndpoint = async (
 ): Promise<OpenEndpoint> => {
   switch (endpoint.kind) {
     case 'unix-listen':
-      return listenAndWait(endpoint, native, onConnection);
+      return listen(endpoint, native, onConnection);
     case 'unix-connect':
       return connectUnix({ path: endpoint.path, native }, onConnection);
     case 'unix-fd':
@@ -39,7 +41,7 @@ export const openEndpoint = async (
   }
 };
 
-const listenAndWait = async (
+const listen = async (
   { path, wait }: MonitorEndpoint & { kind: 'unix-listen' },
   native: LoadNative,
   onConnection: (connection: Connection) => void,
@@ -54,7 +56,5 @@ const listenAndWait = async (
       arrived();
     },
   });
-  // As QEMU: `wait` is on unless switched off, and the machine is not built before a client came.
-  if (wait) await first;
-  return server;
+  return wait ? { ...server, firstClient: first } : server;
 };
