@@ -30,6 +30,8 @@ export class Daemon {
   #http: HttpServer | undefined;
   #httpAddress: HttpAddress | undefined;
   #stopping: Promise<void> | undefined;
+  /** The file is ours: another daemon's is left alone. */
+  #hasPidfile = false;
 
   constructor(options: DaemonOptions) {
     this.#config = options.config;
@@ -88,7 +90,8 @@ export class Daemon {
     await this.#http?.stop();
     for (const machine of [...this.#machines.values()].reverse()) await machine.stop();
     this.#machines.clear();
-    if (this.#config.pidfile !== undefined) rmSync(this.#config.pidfile, { force: true });
+    if (this.#hasPidfile && this.#config.pidfile !== undefined)
+      rmSync(this.#config.pidfile, { force: true });
     await this.#log.flush();
   }
   async #remove(name: string): Promise<void> {
@@ -128,6 +131,7 @@ export class Daemon {
   #writePidfile(path: string): void {
     try {
       writeFileSync(path, `${String(process.pid)}\n`);
+      this.#hasPidfile = true;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`-pidfile ${path}: ${reason}`, { cause: error });
