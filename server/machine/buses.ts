@@ -47,8 +47,12 @@ const busOf = (buses: readonly PciBus[], name: string): PciBus => {
   return bus;
 };
 
+const SYSTEM_BUS = 'main-system-bus';
+
 /** Follows a path that starts at the main system bus: `/host/bus/device/...`. */
-const followFromHost = (tree: BusTree, hostName: string, parts: readonly string[]): PciBus => {
+const followFromTop = (tree: BusTree, type: DeviceType, path: readonly string[]): PciBus => {
+  const [hostName, ...parts] = path;
+  if (hostName === undefined) throw refused(`Device '${type.name}' can't go on System bus`);
   const host = tree.hosts.find(({ typeName }) => typeName === hostName);
   if (host === undefined) throw deviceNotFound(hostName);
   const [busName, ...rest] = parts;
@@ -66,8 +70,10 @@ export const findBus = (tree: BusTree, type: DeviceType, path: string | undefine
     if (bus === undefined) throw refused(`No 'PCI' bus found for device '${type.name}'`);
     return bus;
   }
-  const [first = '', ...rest] = path.split('/').filter((part) => part !== '');
-  if (path.startsWith('/')) return followFromHost(tree, first, rest);
+  const parts = path.split('/').filter((part) => part !== '');
+  if (path.startsWith('/')) return followFromTop(tree, type, parts);
+  const [first = '', ...rest] = parts;
+  if (first === SYSTEM_BUS) return followFromTop(tree, type, rest);
   const bus = firstByName(tree, tree.roots, first);
   if (bus === undefined) throw refused(`Bus '${first}' not found`);
   return follow(tree, bus, rest);

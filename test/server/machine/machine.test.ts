@@ -153,6 +153,28 @@ t.test('paths and properties are refused with the texts of QEMU', async (t) => {
     );
 });
 
+t.test('a bus is found by name or path, and the system bus takes no card', async (t) => {
+  const { qmp } = await startDaemon(t, ['-M', 'q35', '-device', 'pcie-root-port,id=rp1']);
+  const attempt = (bus: string) =>
+    qmp.execute('device_add', { driver: 'pci-bridge', chassis_nr: 1n, bus });
+  const system = "Device 'pci-bridge' can't go on System bus";
+  for (const [bus, message] of [
+    ['', "Bus '' not found"],
+    ['nobus', "Bus 'nobus' not found"],
+    ['main-system-bus', system],
+    ['/', system],
+    ['/nohost', "Device 'nohost' not found"],
+    ['main-system-bus/nohost', "Device 'nohost' not found"],
+    ['/q35-pcihost/nobus', "Bus 'nobus' not found"],
+    ['/q35-pcihost', "Bus 'pcie.0' does not support hotplugging"],
+    ['main-system-bus/q35-pcihost/pcie.0', "Bus 'pcie.0' does not support hotplugging"],
+    ['pcie.0/mch', "Device 'mch' has no child bus"],
+    ['pcie.0/x', "Device 'x' not found"],
+  ] as const)
+    await t.rejects(attempt(bus), { name: 'Error', message }, bus);
+  await attempt('pcie.0/rp1/rp1');
+});
+
 t.test('device-yank takes a card out without asking, and the slot notices', async (t) => {
   const { qmp } = await startDaemon(t, [
     '-M',
