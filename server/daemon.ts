@@ -20,6 +20,8 @@ export interface DaemonOptions {
 /** What the native layer adds (design §8). */
 const NATIVE_FEATURES = ['descriptors', 'mappings', 'eventfd', 'locks'] as const;
 
+const DAY_MS = 86_400_000;
+
 /** Every part of the daemon, built and wired; started in order, stopped in reverse. */
 export class Daemon {
   readonly #config: DaemonConfig;
@@ -32,6 +34,8 @@ export class Daemon {
   #stopping: Promise<void> | undefined;
   /** The file is ours: another daemon's is left alone. */
   #hasPidfile = false;
+  /** Machines live on when nobody is connected to them: nothing else might keep the process. */
+  #alive: NodeJS.Timeout | undefined;
 
   constructor(options: DaemonOptions) {
     this.#config = options.config;
@@ -65,6 +69,7 @@ export class Daemon {
 
   /** @throws Error with one line that names the option or endpoint; nothing is left behind */
   async start(): Promise<void> {
+    this.#alive = setInterval(() => undefined, DAY_MS);
     try {
       for (const machine of this.#machines.values()) await machine.open();
       for (const machine of this.#machines.values()) await machine.build();
@@ -87,6 +92,7 @@ export class Daemon {
   }
 
   async #stop(): Promise<void> {
+    clearInterval(this.#alive);
     await this.#http?.stop();
     for (const machine of [...this.#machines.values()].reverse()) await machine.stop();
     this.#machines.clear();

@@ -57,7 +57,8 @@ export const spawnDaemon = (
   const text = { out: '', err: '' };
   child.stdout.on('data', (chunk: Buffer) => (text.out += chunk.toString()));
   child.stderr.on('data', (chunk: Buffer) => (text.err += chunk.toString()));
-  const exit = once(child, 'exit').then(([code]) => (typeof code === 'number' ? code : -1));
+  // Not 'exit': what was printed must have arrived.
+  const exit = once(child, 'close').then(([code]) => (typeof code === 'number' ? code : -1));
   t.teardown(async () => {
     if (child.exitCode === null && child.signalCode === null) child.kill('SIGKILL');
     await exit;

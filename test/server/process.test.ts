@@ -1,0 +1,126 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
+import { createServer, type Socket } from 'node:net';
+import { join } from 'node:path';
+import t from 'tap';
+import { QMP_VERSION, VERSION } from '../../server/version.js';
+import { connectWhenUp, privateFolder, PROGRAM, spawnDaemon } from '../support/daemon.js';
+
+const NONE = ['-M', 'none'];
+
+/** Exit status and what was printed, of a run that ends by itself. */
+const finish = async (
+  t: Parameters<typeof spawnDaemon>[0],
+  words: readonly string[],
+): Promise<{ status: number; stdout: string; stderr: string }> => {
+  const daemon = spawnDaemon(t, words);
+  const status = await daemon.exit;
+  return { status, stdout: daemon.stdout(), stderr: daemon.stderr() };
+};
+
+t.test('the version is that of package.json', async (t) => {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  t.equal((JSON.parse(text) as { version: string }).version, VERSION);
+  t.equal(QMP_VERSION.package, `qmemd ${VERSION}`);
+  t.match(await finish(t, ['-version']), { status: 0, stdout: VERSION, stderr: /^$/ });
+});
+
+t.test('-h lists the options of its own', async (t) => {
+  const { status, stdout } = await finish(t, ['-h']);
+  t.equal(status, 0);
+  for (const option of ['--listen', '--limit', '--log-level', '-qmp', '-daemonize'])
+    t.match(stdout, option);
+});
+
+t.test('-qmp stdio answers what came, also at the end of input', async (t) => {
+  const { child, stdout, exit } = spawnDaemon(t, [...NONE, '-qmp', 'stdio']);
+  child.stdin?.end('{"execute":"qmp_capabilities"}{"execute":"query-status"}{"execute":"quit"}');
+  t.equal(await exit, 0);
+  const lines = stdout().split('\r\n');
+  t.equal(lines.length, 6);
+  t.match(lines[2], '{"return": {"status": "running", "running": true}}');
+  t.match(lines[3], '"event": "SHUTDOWN"');
+  t.equal(lines[4], '{"return": {}}');
+});
+
+t.test('-qmp-pretty indents, with CR LF inside too', async (t) => {
+  const { child, stdout, exit } = spawnDaemon(t, [...NONE, '-qmp-pretty', 'stdio']);
+  child.stdin?.end('{"execute":"qmp_capabilities"}{"execute":"quit"}');
+  t.equal(await exit, 0);
+  t.match(stdout(), '{\r\n    "QMP": {\r\n');
+});
+
+t.test('a chardev without server=on connects to whoever listens', async (t) => {
+  const path = join(privateFolder(t), 'listen.sock');
+  const server = createServer().listen(path);
+  t.teardown(() => server.close());
+  await once(server, 'listening');
+  const arrival = once(server, 'connection') as Promise<[Socket]>;
+  const words = ['-chardev', `socket,id=c,path=${path}`, '-mon', 'chardev=c,mode=control'];
+  const { exit } = spawnDaemon(t, [...NONE, ...words]);
+  const [socket] = await arrival;
+  const [greeting] = (await once(socket, 'data')) as [Buffer];
+  t.match(greeting.toString(), /^\{"QMP": .*\}\r\n$/);
+  socket.write('{"execute":"qmp_capabilities"}{"execute":"quit"}');
+  socket.resume();
+  t.equal(await exit, 0);
+});
+
+t.test('nobody to connect to is one clear line', async (t) => {
+  const path = join(privateFolder(t), 'nobody.sock');
+  const { status, stderr } = await finish(t, [...NONE, '-qmp', `unix:${path}`]);
+  t.equal(status, 1);
+  t.match(stderr, /^qmemd: .*nobody\.sock.*\n$/);
+});
+
+/** Listens, hands the socket to a daemon as descriptor 3 and leaves, as a manager that restarts. */
+const MANAGER = `
+const [program, path, ...words] = process.argv.slice(1);
+const server = require('node:net').createServer().listen(path, () => {
+  const stdio = ['ignore', 'ignore', 'inherit', server._handle.fd];
+  require('node:child_process').spawn(process.execPath, [program, ...words], { stdio });
+  process.exit();
+});`;
+
+t.test('an inherited listening descriptor is served', async (t) => {
+  const path = join(privateFolder(t), 'inherited.sock');
+  const words = [
+    '-chardev',
+    'socket,id=c,fd=3,server=on,wait=off',
+    '-mon',
+    'chardev=c,mode=control',
+  ];
+  const manager = spawn(process.execPath, ['-e', MANAGER, PROGRAM, path, ...NONE, ...words]);
+  await once(manager, 'exit');
+  const qmp = await connectWhenUp(path);
+  t.match(await qmp.execute('query-status'), { running: true });
+  await qmp.execute('quit');
+  await qmp.closed();
+});
+
+t.test('-daemonize returns once the daemon serves, and leaves a pid file', async (t) => {
+  const folder = privateFolder(t);
+  const [socket, pidfile] = [join(folder, 'qmp.sock'), join(folder, 'pid')];
+  const qmpWords = ['-qmp', `unix:${socket},server=on,wait=off`];
+  const result = await finish(t, [...NONE, '-daemonize', '-pidfile', pidfile, ...qmpWords]);
+  t.match(result, { status: 0, stdout: /^$/, stderr: /^$/ });
+  const pid = Number(readFileSync(pidfile, 'utf8'));
+  t.teardown(() => {
+    if (existsSync(`/proc/${String(pid)}`)) process.kill(pid, 'SIGKILL');
+  });
+  const qmp = await connectWhenUp(socket);
+  process.kill(pid, 'SIGTERM');
+  t.match(await qmp.event('SHUTDOWN'), { data: { reason: 'host-signal' } });
+  await qmp.closed();
+  const left = () => existsSync(pidfile) || existsSync(socket);
+  for (let tries = 0; left() && tries < 500; tries++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  t.equal(left(), false, 'pid file and socket are gone');
+});
+
+t.test('-daemonize reports a failure as if there were no background', async (t) => {
+  const { status, stderr } = await finish(t, [...NONE, '-daemonize', '-device', 'nosuch']);
+  t.equal(status, 1);
+  t.match(stderr, /^qmemd: -device nosuch: 'nosuch' is not a valid device model name\n$/);
+});
