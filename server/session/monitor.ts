@@ -15,8 +15,6 @@ export interface MonitorOptions {
   readonly limits: Limits;
   /** As `-qmp-pretty`: many lines for each message. Default false. */
   readonly pretty?: boolean;
-  /** Names that `subscribe-events` takes; any when absent. */
-  readonly eventNames?: ReadonlySet<string>;
 }
 
 /** How long `close` waits for replies and slow readers before it cuts them off. */
@@ -30,7 +28,7 @@ export class Monitor {
   #isClosed = false;
 
   constructor(options: MonitorOptions) {
-    this.#context = { pretty: false, eventNames: undefined, ...options };
+    this.#context = { pretty: false, ...options };
   }
 
   /** How many clients are connected. */
