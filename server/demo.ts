@@ -31,13 +31,15 @@ const makePrivate = (folder: string): void => {
   chmodSync(folder, 0o700);
 };
 
-const isAlive = (pid: number): boolean => {
+/** In a container the number of the one that was killed is soon our own. */
+const isAbandoned = (pid: number): boolean => {
+  if (pid === process.pid) return true;
   try {
     process.kill(pid, 0);
-    return true;
+    return false;
   } catch {
     // No such process, or not ours: then neither is its file.
-    return false;
+    return true;
   }
 };
 
@@ -45,7 +47,7 @@ const isAlive = (pid: number): boolean => {
 const removeAbandoned = (folder: string): void => {
   for (const name of readdirSync(folder)) {
     const pid = /^demo\.([0-9]+)\.mem$/.exec(name)?.[1];
-    if (pid !== undefined && !isAlive(Number(pid))) rmSync(join(folder, name), { force: true });
+    if (pid !== undefined && isAbandoned(Number(pid))) rmSync(join(folder, name), { force: true });
   }
 };
 
