@@ -17,8 +17,11 @@ const versionLine = (): string => {
   return `qmemd version ${VERSION} (QMP level ${String(major)}.${String(minor)}.${String(micro)})`;
 };
 
-/** @throws Error for what this version does not do */
+/** @throws Error for what cannot be, or what this version does not do */
 const checkSupported = (options: Options): void => {
+  const endpoints = options.machines.flatMap(({ monitors }) => monitors);
+  if (options.daemonize && endpoints.some(({ endpoint }) => endpoint.kind === 'stdio'))
+    throw new Error('cannot use stdio with -daemonize');
   if (options.qtest !== undefined) throw new Error('-qtest: not supported by this version');
   if (options.preconfig) throw new Error('--preconfig: not supported by this version');
   if (options.incoming !== undefined) throw new Error('-incoming: not supported by this version');
@@ -46,7 +49,6 @@ const followParent = (): void => {
 };
 
 const serve = async (given: Options): Promise<void> => {
-  checkSupported(given);
   const { options, demo } = await withDemo(given);
   const fd = options.logFile === undefined ? 2 : openSync(options.logFile, 'a', 0o644);
   const log = createLog(options.logLevel, fd);
@@ -58,6 +60,10 @@ const serve = async (given: Options): Promise<void> => {
     config: options,
     log,
     nativeDisabled: process.env['QMEMD_NATIVE'] === 'none',
+    onWaiting: (endpoint) => {
+      const where = endpoint.kind === 'unix-listen' ? `unix:${endpoint.path}` : endpoint.kind;
+      process.stderr.write(`qmemd: info: waiting for a client on ${where} (wait=off does not)\n`);
+    },
     onEmpty: () => void daemon.stop().then(() => finish(0)),
   });
   const stop = (): void => {
@@ -76,6 +82,10 @@ const serve = async (given: Options): Promise<void> => {
     await daemon.start();
   } catch (error) {
     complain(error);
+    if (demo !== undefined)
+      process.stderr.write(
+        'Is the demonstration running already? Then use it, or stop it first.\n',
+      );
     finish(1);
     return;
   }
@@ -106,6 +116,7 @@ const main = async (words: readonly string[]): Promise<void> => {
       process.stdout.write((await import('../server/print-reference.js')).reference());
       return;
     case 'run':
+      checkSupported(invocation.options);
       if (!invocation.options.daemonize) return serve(invocation.options);
       process.exit(await background(words, invocation.options));
   }

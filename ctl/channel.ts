@@ -39,12 +39,15 @@ export const isWebSocketUrl = (address: string): boolean => /^wss?:\/\//.test(ad
 export const openChannel = (address: string, handlers: ChannelHandlers): Promise<Channel> =>
   isWebSocketUrl(address) ? openWebSocket(address, handlers) : openUnix(address, handlers);
 
+const checkPath = (path: string): void => {
+  if (/^[a-z]+:\/\//i.test(path)) throw new Error('a URL must begin with ws:// or wss://');
+  if (Buffer.byteLength(path) > MAX_PATH)
+    throw new Error(`the path of a socket cannot be longer than ${String(MAX_PATH)} bytes`);
+};
+
 const openUnix = (path: string, handlers: ChannelHandlers): Promise<Channel> =>
   new Promise((resolve, reject) => {
-    if (Buffer.byteLength(path) > MAX_PATH)
-      return reject(
-        new Error(`the path of a socket cannot be longer than ${String(MAX_PATH)} bytes`),
-      );
+    checkPath(path);
     const socket = connect(path).setEncoding('utf8');
     let failure: Error | undefined;
     socket.on('error', (error) => {

@@ -13,6 +13,8 @@ const USAGE = `usage: qmemctl [-s SOCKET | ws://HOST:PORT/qmp] COMMAND [key=valu
 
 Sends one QMP command and prints what it returns as JSON. A value is JSON when it looks like JSON
 (5, true, null, [..], {..}, "text"), else text; a.b=1 sets a member of a, a.0=x a.1=y is a list.
+Sizes are bytes (size=67108864, not 64M); a text that looks like a number goes in quotes:
+data='"1234"'.
 \`events\` prints events as they come, one a line, until it is interrupted.
 
   -s, --socket SOCKET   path of the server's UNIX socket, or a ws:// URL

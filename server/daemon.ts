@@ -1,5 +1,5 @@
 import { writeFileSync, rmSync } from 'node:fs';
-import type { DaemonConfig } from './config.js';
+import type { DaemonConfig, MonitorEndpoint } from './config.js';
 import type { RootLog } from './log.js';
 import { MachineHost, type NativeReport } from './machine-host.js';
 import { NativeHostMemory } from './os/host-memory.js';
@@ -13,6 +13,8 @@ export interface DaemonOptions {
   readonly log: RootLog;
   /** Behave as if the native package were not installed. */
   readonly nativeDisabled?: boolean;
+  /** A monitor with `wait` holds the start until its first client comes. */
+  readonly onWaiting?: (endpoint: MonitorEndpoint) => void;
   /** Called once when the last machine has gone. */
   readonly onEmpty: () => void;
 }
@@ -53,6 +55,7 @@ export class Daemon {
           loadNative: this.#native.load,
           hostMemory,
           native: () => this.nativeReport(),
+          onWaiting: options.onWaiting ?? (() => undefined),
           onQuit: () => void this.#remove(config.name),
         }),
       );

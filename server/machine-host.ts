@@ -1,5 +1,5 @@
 import type { HostMemoryService } from '../devices/core/host-memory.js';
-import type { MachineConfig, MonitorConfig } from './config.js';
+import type { MachineConfig, MonitorConfig, MonitorEndpoint } from './config.js';
 import { Dispatcher, type CommandEntry } from './dispatch/dispatcher.js';
 import { EventHub } from './events/hub.js';
 import type { Limits } from './limits.js';
@@ -25,6 +25,8 @@ export interface MachineHostOptions {
   readonly loadNative: LoadNative;
   readonly hostMemory: HostMemoryService;
   readonly native: () => NativeReport;
+  /** A monitor waits for its first client before the machine is built. */
+  readonly onWaiting: (endpoint: MonitorEndpoint) => void;
   /** Called once when the machine asks to end. */
   readonly onQuit: () => void;
 }
@@ -114,7 +116,10 @@ export class MachineHost {
     });
     this.#endpoints.push(opened);
     // As QEMU: `wait` is on unless switched off, and the machine is not built before a client came.
-    await opened.firstClient;
+    if (opened.firstClient !== undefined) {
+      this.#options.onWaiting(endpoint);
+      await opened.firstClient;
+    }
   }
   #newMonitor(pretty: boolean): Monitor {
     const { log, limits } = this.#options;

@@ -17,7 +17,11 @@ const check = async (test: Test, connect: Connect, cuts: Partial<typeof CUTS>): 
   for (const [how, cut] of Object.entries(cuts))
     for (const row of ROWS) {
       const replies = await play(connect, row, cut);
-      test.strictSame(replies, row.replies, `row ${String(row.row)} ${how}: ${String(row.input)}`);
+      test.strictSame(
+        replies,
+        row.replies,
+        `row ${String(row.row)} ${how}: ${JSON.stringify(String(row.input))}`,
+      );
     }
 };
 

@@ -104,11 +104,7 @@ t.test('refusals name the thing and the rule, and leave nothing behind', needsNa
       memfd({ size: 1n << 22n, hugetlb: true, hugetlbsize: 1n << 22n }),
       'failed to create memfd with flags 0x58000007: No such device',
     ],
-    [
-      'a memfd of 2^63 bytes',
-      memfd({ size: 1n << 63n }),
-      "Parameter 'size' expects uint64",
-    ],
+    ['a memfd of 2^63 bytes', memfd({ size: 1n << 63n }), "Parameter 'size' expects uint64"],
     [
       'a file in a missing folder',
       file(gone),
