@@ -217,8 +217,10 @@ export class AcpiHotplug implements HotplugController {
     if (slot === undefined) return;
     this.#done(entry, 1n << BigInt(slot));
     for (const fn of entry.bus.functions.filter((one) => one.devfn >> 3 === slot)) {
+      // As QEMU: what stays is still waited for.
+      if (this.#options.pinned(fn)) continue;
       this.#pending.delete(fn);
-      if (!this.#options.pinned(fn)) this.#options.host.remove(fn);
+      this.#options.host.remove(fn);
     }
   }
 
