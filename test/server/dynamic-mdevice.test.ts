@@ -13,7 +13,7 @@ import t from 'tap';
 import { REGISTERS } from '../../devices/dynamic-mdevice/registers.js';
 import { COMMAND, CONFIG } from '../../devices/pci/registers.js';
 import { privateFolder, startDaemon, type Cleanup } from '../support/daemon.js';
-import type { Qmp } from '../support/qmp.js';
+import { Qmp } from '../support/qmp.js';
 
 const GiB = 1n << 30n;
 const MiB = 1n << 20n;
@@ -238,8 +238,8 @@ t.test('two commands for the guest side do not hold each other up or get mixed',
     '-device',
     `dynamic-mdevice,id=d,size=64M,align=4K,mem-path=${path}`,
   ]);
-  const { Qmp: Client } = await import('../support/qmp.js');
-  const other = await Client.connect(socket);
+
+  const other = await Qmp.connect(socket);
   t.teardown(() => other.close());
   const both = await Promise.all([
     qmp.execute('mem-attach', { id: 'd', size: 4096n, offset: 0n }),
@@ -251,6 +251,38 @@ t.test('two commands for the guest side do not hold each other up or get mixed',
   ]);
 });
 
+for (const [name, act, message] of [
+  ['device-yank', (qmp: Qmp) => qmp.execute('device-yank', { id: 'd' }), /was removed/],
+  ['system_reset', (qmp: Qmp) => qmp.execute('system_reset'), /was reset/],
+  [
+    'guest-eject',
+    async (qmp: Qmp) => {
+      await qmp.execute('device_del', { id: 'd' });
+      await qmp.execute('guest-eject', { id: 'd' });
+    },
+    /was removed/,
+  ],
+] as const)
+  t.test(`${name} of another client ends a waiting mem-attach`, async (t) => {
+    const path = memoryFile(t, MiB);
+    const { qmp, socket } = await startDaemon(t, [
+      '-M',
+      'pc',
+      '-device',
+      `dynamic-mdevice,id=d,size=64M,align=4K,mem-path=${path}`,
+    ]);
+    await qmp.execute('mem-attach', { id: 'd', size: 4096n, offset: 0n });
+    await qmp.execute('guest-config-write', { id: 'd', offset: 4n, size: 2n, value: 2n });
+    const other = await Qmp.connect(socket);
+    t.teardown(() => other.close());
+    const waiting = failure(other.execute('mem-attach', { id: 'd', size: 4096n, offset: 4096n }));
+    for (let attached = 0; attached < 2;)
+      attached = ((await qmp.execute('query-mem-attachments', { id: 'd' })) as unknown[]).length;
+    await act(qmp);
+    t.match(await waiting, { class: 'GenericError', desc: message });
+    t.equal(usesOf(path).mapped, 0);
+  });
+
 t.test('a client that vanishes in the middle of mem-attach leaves the device usable', async (t) => {
   const path = memoryFile(t, 64n * MiB);
   const { qmp, socket } = await startDaemon(t, [
@@ -261,8 +293,8 @@ t.test('a client that vanishes in the middle of mem-attach leaves the device usa
   ]);
   await qmp.execute('mem-attach', { id: 'd', size: 4096n, offset: 0n });
   await qmp.execute('guest-config-write', { id: 'd', offset: 4n, size: 2n, value: 2n });
-  const { Qmp: Client } = await import('../support/qmp.js');
-  const other = await Client.connect(socket);
+
+  const other = await Qmp.connect(socket);
   other.send({ execute: 'mem-attach', arguments: { id: 'd', size: 4096n, offset: 4096n } });
   // A reply to the next command tells that the first has begun.
   await qmp.execute('query-status');
