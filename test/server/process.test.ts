@@ -124,3 +124,20 @@ t.test('-daemonize reports a failure as if there were no background', async (t) 
   t.equal(status, 1);
   t.match(stderr, /^qmemd: -device nosuch: 'nosuch' is not a valid device model name\n$/);
 });
+
+t.test('-daemonize does not take stdin and stdout away', async (t) => {
+  const { status, stderr } = await finish(t, [...NONE, '-daemonize', '-qmp', 'stdio']);
+  t.equal(status, 1);
+  t.equal(stderr, 'qmemd: cannot use stdio with -daemonize\n');
+});
+
+t.test('a monitor that waits says for whom, and a signal ends the wait cleanly', async (t) => {
+  const socket = join(privateFolder(t), 'qmp.sock');
+  const daemon = spawnDaemon(t, [...NONE, '-qmp', `unix:${socket},server=on`]);
+  for (let tries = 0; daemon.stderr() === '' && tries < 1000; tries++)
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  t.match(daemon.stderr(), `waiting for a client on unix:${socket}`);
+  daemon.child.kill('SIGTERM');
+  t.equal(await daemon.exit, 0);
+  t.equal(existsSync(socket), false);
+});
