@@ -125,15 +125,18 @@ t.test('q35: system reset performs pending ejects, lowest bus first (vector 16)'
   t.strictSame(board.removed, ['e2', 'e1']);
 });
 
-t.test('a bridge that was there at start survives its eject, and is still waited for', async (t) => {
-  const board = new TestBoard('pc');
-  const { pci } = board.plug(board.create(pciBridge, 'b1', { chassis_nr: 1 }), { addr: 0x30 });
-  board.start();
-  board.root.hotplug?.unplugRequest(pci, 'b1');
-  board.reset();
-  t.strictSame([board.removed, board.inl(PC + 4)], [[], 0]);
-  t.throws(() => board.root.hotplug?.unplugRequest(pci, 'b1'), busy('b1'));
-});
+t.test(
+  'a bridge that was there at start survives its eject, and is still waited for',
+  async (t) => {
+    const board = new TestBoard('pc');
+    const { pci } = board.plug(board.create(pciBridge, 'b1', { chassis_nr: 1 }), { addr: 0x30 });
+    board.start();
+    board.root.hotplug?.unplugRequest(pci, 'b1');
+    board.reset();
+    t.strictSame([board.removed, board.inl(PC + 4)], [[], 0]);
+    t.throws(() => board.root.hotplug?.unplugRequest(pci, 'b1'), busy('b1'));
+  },
+);
 
 t.test('a guest eject goes through the ports, and only when asked for', async (t) => {
   const board = new TestBoard('pc').start();
