@@ -57,9 +57,9 @@ const WIDTHS = [1, 2, 4, 8] as const satisfies readonly AccessSize[];
 /** The most bytes that one bulk access moves; its base64 form stays below the message limit. */
 const BULK_LIMIT = 16 * 1024 * 1024;
 
-const bulkLength = (length: number): number => {
+const bulkLength = (name: 'length' | 'data', length: number): number => {
   if (length > BULK_LIMIT)
-    throw refused(`Parameter 'length' expects at most ${String(BULK_LIMIT)} bytes`);
+    throw refused(`Parameter '${name}' expects at most ${String(BULK_LIMIT)} bytes`);
   return length;
 };
 /** @throws QmpError when `text` is no base64 */
@@ -100,7 +100,7 @@ export const guestHandlers = {
       const at = checkRange(fn, id, bar, offset, width);
       return { value: fn.readBar(bar, at.offset, width) };
     }
-    const at = checkRange(fn, id, bar, offset, bulkLength(length ?? 0));
+    const at = checkRange(fn, id, bar, offset, bulkLength('length', length ?? 0));
     const bytes = fn.readBarBytes(bar, at.offset, at.length);
     return { data: Buffer.from(bytes).toString('base64') };
   },
@@ -110,7 +110,7 @@ export const guestHandlers = {
       if (size !== undefined || value !== undefined)
         throw refused(`'data' excludes 'size' and 'value'`);
       const bytes = decodeBase64(data);
-      const at = checkRange(fn, id, bar, offset, bytes.length);
+      const at = checkRange(fn, id, bar, offset, bulkLength('data', bytes.length));
       fn.writeBarBytes(bar, at.offset, bytes);
       return;
     }
