@@ -6,6 +6,7 @@ import { WebSocket } from 'ws';
 import { isTrusted } from '../../../server/http/origin.js';
 import { HttpServer } from '../../../server/http/server.js';
 import { limitsWith } from '../../../server/limits.js';
+import type { Limits } from '../../../server/limits.js';
 import { webSocketPeer } from '../../conformance/harness.js';
 import { wire } from '../../support/wire.js';
 
@@ -13,12 +14,12 @@ interface Teardown {
   teardown(done: () => unknown): unknown;
 }
 
-const start = async (test: Teardown) => {
+const start = async (test: Teardown, changed: Partial<Limits> = {}) => {
   const all = wire();
   const server = new HttpServer({
     host: '127.0.0.1',
     port: 0,
-    limits: limitsWith({ 'websocket-frame-bytes': 100 }),
+    limits: limitsWith({ 'websocket-frame-bytes': 100, ...changed }),
     lookup: (name) =>
       name === undefined || name === 'a b' ? (c) => all.monitor.accept(c) : undefined,
     health: () => ({ status: 'ok', version: '1', native: 'none', machines: ['a b'] }),
@@ -176,4 +177,24 @@ t.test('only loopback addresses are listened on', async (t) => {
   await t.rejects(at('0.0.0.0', 0), { message: /only loopback addresses/ });
   await t.rejects(at('example.com', 0), { message: /only loopback addresses/ });
   await t.rejects(at('127.0.0.1', port), { message: /--listen 127\.0\.0\.1:\d+: .*EADDRINUSE/ });
+});
+
+t.test('connections up to the limit are served, one more is closed', async (t) => {
+  const { port } = await start(t, { 'http-connections': 2 });
+  const open = async () => {
+    const socket = connect(port, '127.0.0.1');
+    t.teardown(() => socket.destroy());
+    await once(socket, 'connect');
+    return socket;
+  };
+  const ask = `GET /healthz HTTP/1.1\r\nHost: 127.0.0.1:${String(port)}\r\n\r\n`;
+  for (let i = 0; i < 2; i++) {
+    const socket = await open();
+    socket.write(ask);
+    t.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 200 /);
+  }
+  const third = await open();
+  third.resume();
+  await once(third, 'close');
+  t.equal(third.bytesRead, 0);
 });
