@@ -54,8 +54,8 @@ const checkRange = (
 };
 
 const WIDTHS = [1, 2, 4, 8] as const satisfies readonly AccessSize[];
-/** The most bytes that one bulk access moves; its base64 form stays below the message limit. */
-const BULK_LIMIT = 16 * 1024 * 1024;
+/** The most bytes that one bulk access moves: registers are called four bytes at a time. */
+const BULK_LIMIT = 4 * 1024 * 1024;
 
 const bulkLength = (name: 'length' | 'data', length: number): number => {
   if (length > BULK_LIMIT)

@@ -235,8 +235,13 @@ export class DeviceTable implements BusTree {
     bus.attach(fn, devfn, { hotplugged });
     await this.#realize(entry, fn, bus, common);
     this.#settle(entry, bus);
-    if (hotplugged) entry.device.reset('cold');
-    bus.hotplug?.plug(fn, hotplugged);
+    try {
+      if (hotplugged) entry.device.reset('cold');
+      bus.hotplug?.plug(fn, hotplugged);
+    } catch (error) {
+      this.#unplug(entry);
+      throw error;
+    }
   }
   /** Realizes the device with its option ROM; a failure takes it off the bus again. */
   async #realize(

@@ -8,26 +8,42 @@ interface Waiting {
   end(how: WaitEnd): void;
 }
 
+export interface FunctionAccessOptions {
+  /** Id or path of the device, for error texts. */
+  readonly name: string;
+  readonly messages: Pick<MessageReceiver, 'allocate'>;
+  /** Calls back after host time; returns the cancel. Default the host's timers. */
+  readonly after?: (ms: number, fire: () => void) => () => void;
+}
+
+const hostTimer = (ms: number, fire: () => void): (() => void) => {
+  const timer = setTimeout(fire, ms);
+  return () => clearTimeout(timer);
+};
+
 /**
- * What a built-in driver may touch of one function, as a driver in a guest would. Lives as long as
- * the device: its message address stays the same.
+ * What a built-in driver may touch of one function, as a driver in a guest would. A part of the
+ * function: it learns of resets and of the end, and its message address stays the same meanwhile.
  */
 export class FunctionAccess implements GuestAccess {
   readonly name: string;
   readonly #fn: PciFunction;
-  readonly #messages: MessageReceiver;
+  readonly #messages: Pick<MessageReceiver, 'allocate'>;
+  readonly #after: NonNullable<FunctionAccessOptions['after']>;
   #slot: MessageSlot | undefined;
   #waiting: Waiting | undefined;
   #last: Promise<unknown> = Promise.resolve();
   #removed = false;
 
-  /** @param gone aborted when the device leaves */
-  constructor(name: string, fn: PciFunction, messages: MessageReceiver, gone: AbortSignal) {
+  constructor(fn: PciFunction, { name, messages, after = hostTimer }: FunctionAccessOptions) {
     this.name = name;
     this.#fn = fn;
     this.#messages = messages;
-    fn.addPart('guest-driver', { reset: () => this.#waiting?.end('reset') });
-    gone.addEventListener('abort', () => this.#remove(), { once: true });
+    this.#after = after;
+    fn.addPart('guest-driver', {
+      reset: () => this.#waiting?.end('reset'),
+      close: () => this.#remove(),
+    });
   }
 
   configRead(offset: number, size: 1 | 2 | 4): number {
@@ -59,13 +75,13 @@ export class FunctionAccess implements GuestAccess {
         resolve(this.#removed ? 'removed' : 'aborted');
         return;
       }
-      const timer = setTimeout(() => this.#waiting?.end('timeout'), timeoutMs);
+      const cancel = this.#after(timeoutMs, () => this.#waiting?.end('timeout'));
       const abort = (): void => this.#waiting?.end('aborted');
       signal?.addEventListener('abort', abort, { once: true });
       this.#waiting = {
         end: (how) => {
           this.#waiting = undefined;
-          clearTimeout(timer);
+          cancel();
           signal?.removeEventListener('abort', abort);
           resolve(how);
         },

@@ -13,7 +13,7 @@ export class GuestDrivers {
     if (known !== undefined) return known;
     if (entry.pci === undefined) throw refused(`device '${name}' is no PCI device`);
     const { messages } = machine.platform;
-    const access = new FunctionAccess(name, entry.pci.pci, messages, entry.gone.signal);
+    const access = new FunctionAccess(entry.pci.pci, { name, messages });
     this.#access.set(entry, access);
     return access;
   }

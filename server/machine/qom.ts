@@ -49,7 +49,7 @@ export class QomObject {
 
   /** Adds `child` under `name`. @throws QmpError when the name is taken */
   addChild(name: string, child: QomObject): QomObject {
-    if (this.#children.has(name) || this.#properties.has(name))
+    if (name === 'type' || this.#children.has(name) || this.#properties.has(name))
       throw refused(
         `attempt to add duplicate property '${name}' to object (type '${this.typeName}')`,
       );
@@ -69,12 +69,13 @@ export class QomObject {
   removeProperty(name: string): void {
     this.#properties.delete(name);
   }
+  /** Own properties hide children of the same name, such as a bus named `realized`. */
   property(name: string): QomProperty | undefined {
-    const child = this.#children.get(name);
-    if (child !== undefined)
-      return { type: `child<${child.typeName}>`, get: () => child.path, target: () => child };
     if (name === 'type') return { type: 'string', get: () => this.typeName };
-    return this.#properties.get(name);
+    const own = this.#properties.get(name);
+    const child = this.#children.get(name);
+    if (own !== undefined || child === undefined) return own;
+    return { type: `child<${child.typeName}>`, get: () => child.path, target: () => child };
   }
   /** `type` first, then properties and children in order of creation. */
   list(): { name: string; type: string }[] {

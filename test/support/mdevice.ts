@@ -5,7 +5,7 @@ import { DynamicMdevice } from '../../devices/dynamic-mdevice/device.js';
 import { dynamicMdevice } from '../../devices/dynamic-mdevice/index.js';
 import { REGISTERS, ring } from '../../devices/dynamic-mdevice/registers.js';
 import { MessageReceiver, MESSAGE_BASE } from '../../devices/platform/messages.js';
-import { FunctionAccess } from './function-access.js';
+import { FunctionAccess } from '../../server/machine/guest-access.js';
 import type { PciBusOptions } from '../../devices/pci/bus.js';
 import { NativeHostMemory } from '../../server/os/host-memory.js';
 import { NativeLoader } from '../../server/os/native.js';

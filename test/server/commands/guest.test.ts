@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import t from 'tap';
 import { startDaemon } from '../../support/daemon.js';
 
-const LIMIT = 16 * 1024 * 1024;
+const LIMIT = 4 * 1024 * 1024;
 
 /** Everything that the daemon answers to `commands`, up to its end. */
 const answers = async (path: string, commands: readonly string[]): Promise<string[]> => {
@@ -27,7 +27,7 @@ t.test('one bulk access moves up to its limit', async (t) => {
     data(LIMIT + 1),
   ]);
   t.equal(read.length, '{"return": {"data": ""}}'.length + Math.ceil(LIMIT / 3) * 4);
-  t.match(rest[0], "Parameter 'length' expects at most 16777216 bytes");
+  t.match(rest[0], "Parameter 'length' expects at most 4194304 bytes");
   t.equal(rest[1], '{"return": {}}');
-  t.match(rest[2], "Parameter 'data' expects at most 16777216 bytes");
+  t.match(rest[2], "Parameter 'data' expects at most 4194304 bytes");
 });
