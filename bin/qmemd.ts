@@ -77,6 +77,7 @@ const serve = async (given: Options): Promise<void> => {
   };
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
+  process.once('SIGHUP', stop);
   process.on('SIGPIPE', () => undefined);
   try {
     await daemon.start();

@@ -14,8 +14,6 @@ export interface DeviceEntry {
   readonly properties: PropertyBag;
   readonly hotplugged: boolean;
   realized: boolean;
-  /** Aborted when the device leaves. */
-  readonly gone: AbortController;
 }
 
 /** Adds the properties that clients see on a device object. */

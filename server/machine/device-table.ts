@@ -182,14 +182,12 @@ export class DeviceTable implements BusTree {
     if (secondary !== undefined)
       for (const child of this.#newestFirst(secondary)) this.remove(child);
     const path = entry.object.path;
-    entry.gone.abort();
     this.#unplug(entry);
     this.#options.deleted(entry, path);
   }
   /** Unrealizes everything, newest first; for the end of the machine. */
   async close(): Promise<void> {
     for (const entry of [...this.#entries].reverse()) {
-      entry.gone.abort();
       await entry.device.unrealize();
     }
     this.#entries.clear();
@@ -328,7 +326,6 @@ const entryOf = (
   properties,
   hotplugged,
   realized: false,
-  gone: new AbortController(),
 });
 
 /** The type of a board device: there is nothing to set on it, and nobody can make another. */
