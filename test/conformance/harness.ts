@@ -66,7 +66,8 @@ export const unixPeer = async (
   });
   // A server that resets shows in the lines that are missing.
   socket.on('error', () => undefined);
-  const closed = once(socket, 'close');
+  // Not once(): that rejects at a reset, which real QEMU may send behind its last answer.
+  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
   await once(socket, 'connect');
   return {
     send: (bytes) => void socket.write(bytes),
