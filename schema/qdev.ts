@@ -13,7 +13,9 @@ export const deviceAdd = command('device_add', {
   features: ['json-cli', 'json-cli-hotplug'],
   args: {
     driver: str('name of the device type'),
-    bus: opt(str('bus to plug into: its name, or a path to it; default the root bus that came last')),
+    bus: opt(
+      str('bus to plug into: its name, or a path to it; default the root bus that came last'),
+    ),
     id: opt(str('id of the new device: a letter, then letters, digits, `-`, `.`, `_`')),
   },
 });

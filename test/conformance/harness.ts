@@ -14,21 +14,34 @@ export interface Peer {
 }
 export type Connect = () => Promise<Peer>;
 
+interface Waiter {
+  readonly resolve: (line: string) => void;
+  readonly reject: (error: Error) => void;
+}
+
 /** Lines as they come, for whoever waits for them. */
 class Lines {
   readonly #lines: string[] = [];
-  readonly #waiting: ((line: string) => void)[] = [];
+  readonly #waiting: Waiter[] = [];
+  #isOver = false;
 
   push(line: string): void {
     const waiter = this.#waiting.shift();
     if (waiter === undefined) this.#lines.push(line);
-    else waiter(line);
+    else waiter.resolve(line);
+  }
+
+  /** No more lines come: whoever waits for one waits in vain. */
+  end(): void {
+    this.#isOver = true;
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the connection is closed'));
   }
 
   next(): Promise<string> {
     const line = this.#lines.shift();
     if (line !== undefined) return Promise.resolve(line);
-    return new Promise((resolve) => this.#waiting.push(resolve));
+    if (this.#isOver) return Promise.reject(new Error('the connection is closed'));
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
   }
 
   rest(): string[] {
@@ -67,7 +80,12 @@ export const unixPeer = async (
   // A server that resets shows in the lines that are missing.
   socket.on('error', () => undefined);
   // Not once(): that rejects at a reset, which real QEMU may send behind its last answer.
-  const closed = new Promise<void>((resolve) => socket.once('close', () => resolve()));
+  const closed = new Promise<void>((resolve) =>
+    socket.once('close', () => {
+      lines.end();
+      resolve();
+    }),
+  );
   await once(socket, 'connect');
   return {
     send: (bytes) => void socket.write(bytes),
