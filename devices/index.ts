@@ -7,7 +7,7 @@ import { pcieRootPort } from './pcie-root-port/index.js';
 import { pxb, pxbPcie } from './pxb-pcie/index.js';
 
 /** Every device type, by the folder that it lies in. */
-export const userDeviceTypes = [
+export const userDeviceTypes: readonly DeviceType[] = [
   dynamicMdevice,
   ivshmemCommon,
   ivshmemPlain,
@@ -16,7 +16,7 @@ export const userDeviceTypes = [
   pcieRootPort,
   pxb,
   pxbPcie,
-] as unknown as readonly DeviceType[];
+];
 
 /**
  * Types that nobody makes by `device_add`: what stands above the models, parts of the board, buses,

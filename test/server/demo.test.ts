@@ -4,15 +4,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import t from 'tap';
 import { createDemo } from '../../server/demo.js';
-import { privateFolder, spawnDaemon } from '../support/daemon.js';
+import { eventually, privateFolder, spawnDaemon } from '../support/daemon.js';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 
 t.test('the commands of the banner work as printed, and nothing stays behind', async (t) => {
   const env = { ...process.env, XDG_RUNTIME_DIR: privateFolder(t) };
   const daemon = spawnDaemon(t, ['--demo', '--listen', '127.0.0.1:0'], env);
-  while (!daemon.stdout().includes('Ctrl-C'))
-    await new Promise((resolve) => setTimeout(resolve, 10));
+  await eventually('the banner', () => daemon.stdout().includes('Ctrl-C'));
   const commands = daemon.stdout().match(/(?<=^ {2})(?:node|head) .*$/gm) ?? [];
   const printed = commands.map((command) =>
     execFileSync('/bin/sh', ['-c', command], { cwd: ROOT, env, encoding: 'utf8' }),

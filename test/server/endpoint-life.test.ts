@@ -1,11 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { connectWhenUp, privateFolder, spawnDaemon } from '../support/daemon.js';
+import { connectWhenUp, eventually, privateFolder, spawnDaemon } from '../support/daemon.js';
 
-const appears = async (path: string): Promise<void> => {
-  while (!existsSync(path)) await new Promise((resolve) => setTimeout(resolve, 10));
-};
+const appears = (path: string): Promise<void> => eventually(path, () => existsSync(path));
 
 t.test('a signal while the first client is waited for leaves no socket behind', async (t) => {
   const socket = join(privateFolder(t), 'qmp.sock');

@@ -5,7 +5,13 @@ import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { QMP_VERSION, VERSION } from '../../server/version.js';
-import { connectWhenUp, privateFolder, PROGRAM, spawnDaemon } from '../support/daemon.js';
+import {
+  connectWhenUp,
+  eventually,
+  privateFolder,
+  PROGRAM,
+  spawnDaemon,
+} from '../support/daemon.js';
 
 const NONE = ['-M', 'none'];
 
@@ -113,10 +119,7 @@ t.test('-daemonize returns once the daemon serves, and leaves a pid file', async
   process.kill(pid, 'SIGTERM');
   t.match(await qmp.event('SHUTDOWN'), { data: { reason: 'host-signal' } });
   await qmp.closed();
-  const left = () => existsSync(pidfile) || existsSync(socket);
-  for (let tries = 0; left() && tries < 500; tries++)
-    await new Promise((resolve) => setTimeout(resolve, 10));
-  t.equal(left(), false, 'pid file and socket are gone');
+  await eventually('pid file and socket go', () => !existsSync(pidfile) && !existsSync(socket));
 });
 
 t.test('-daemonize reports a failure as if there were no background', async (t) => {
@@ -134,8 +137,7 @@ t.test('-daemonize does not take stdin and stdout away', async (t) => {
 t.test('a monitor that waits says for whom, and a signal ends the wait cleanly', async (t) => {
   const socket = join(privateFolder(t), 'qmp.sock');
   const daemon = spawnDaemon(t, [...NONE, '-qmp', `unix:${socket},server=on`]);
-  for (let tries = 0; daemon.stderr() === '' && tries < 1000; tries++)
-    await new Promise((resolve) => setTimeout(resolve, 10));
+  await eventually('a line on stderr', () => daemon.stderr() !== '');
   t.match(daemon.stderr(), `waiting for a client on unix:${socket}`);
   daemon.child.kill('SIGTERM');
   t.equal(await daemon.exit, 0);

@@ -66,6 +66,14 @@ export const spawnDaemon = (
   return { child, stderr: () => text.err, stdout: () => text.out, exit };
 };
 
+/** Settles when `check` says so; other processes are asked again and again. @throws after 20 s */
+export const eventually = async (what: string, check: () => boolean): Promise<void> => {
+  for (let tries = 0; !check(); tries++) {
+    if (tries === 2000) throw new Error(`in vain: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+};
+
 /** Tries again until the socket accepts. */
 export const connectWhenUp = async (path: string): Promise<Qmp> => {
   for (let tries = 0; ; tries++) {
