@@ -1,6 +1,7 @@
 import type { DeviceType } from './core/device.js';
 import { dynamicMdevice } from './dynamic-mdevice/index.js';
 import { ivshmemCommon, ivshmemPlain } from './ivshmem-plain/index.js';
+import { nvdimm, pcDimm } from './pc-dimm/index.js';
 import { pciBridge } from './pci-bridge/index.js';
 import { pciePciBridge } from './pcie-pci-bridge/index.js';
 import { pcieRootPort } from './pcie-root-port/index.js';
@@ -11,6 +12,8 @@ export const userDeviceTypes: readonly DeviceType[] = [
   dynamicMdevice,
   ivshmemCommon,
   ivshmemPlain,
+  nvdimm,
+  pcDimm,
   pciBridge,
   pciePciBridge,
   pcieRootPort,
@@ -26,6 +29,12 @@ export const plainTypes = [
   { name: 'object', abstract: true },
   { name: 'container', parent: 'object' },
   { name: 'machine', parent: 'object', abstract: true },
+  { name: 'none-machine', parent: 'machine' },
+  { name: 'pc-i440fx-10.2-machine', parent: 'machine' },
+  { name: 'pc-q35-10.2-machine', parent: 'machine' },
+  { name: 'accel', parent: 'object', abstract: true },
+  { name: 'tcg-accel', parent: 'accel' },
+  { name: 'qtest-accel', parent: 'accel' },
   { name: 'device', parent: 'object', abstract: true },
   { name: 'pci-device', parent: 'device', abstract: true },
   ...['i440FX', 'PIIX3', 'PIIX4_PM', 'mch', 'ICH9-LPC', 'ICH9-SMB'].map((name) => ({

@@ -1,4 +1,4 @@
-import { arr, bool, command, enumeration, int, object, opt, str, union } from './lang.js';
+import { arr, bool, command, enumeration, event, int, object, opt, str, union } from './lang.js';
 
 /**
  * Memory backends and what is known of memory as a whole.
@@ -147,4 +147,44 @@ export const queryMemorySizeSummary = command('query-memory-size-summary', {
   doc: 'Report how much memory the machine has.',
   since: '0.1',
   returns: MemoryInfo,
+});
+
+export const PCDIMMDeviceInfo = object('PCDIMMDeviceInfo', {
+  id: opt(str('id of the device')),
+  addr: int('int', 'guest-physical address in bytes'),
+  size: int('int', 'bytes'),
+  slot: int('int', 'slot of the board'),
+  node: int('int', 'NUMA node'),
+  memdev: str('object path of the memory backend'),
+  hotplugged: bool('whether the device came after the start'),
+  hotpluggable: bool('whether devices of this type can come after the start'),
+});
+export const PCDIMMDeviceInfoWrapper = object('PCDIMMDeviceInfoWrapper', {
+  data: PCDIMMDeviceInfo,
+});
+export const MemoryDeviceInfoKind = enumeration(
+  'MemoryDeviceInfoKind',
+  ['dimm', 'nvdimm'],
+  'Kinds of memory devices.',
+);
+export const MemoryDeviceInfo = union('MemoryDeviceInfo', {
+  doc: 'A memory device: its kind and what is known of it.',
+  base: { type: MemoryDeviceInfoKind },
+  discriminator: 'type',
+  branches: { dimm: PCDIMMDeviceInfoWrapper, nvdimm: PCDIMMDeviceInfoWrapper },
+});
+export const queryMemoryDevices = command('query-memory-devices', {
+  doc: 'List the memory modules in the slots of the board. PCI and CXL devices are not among them.',
+  since: '0.1',
+  returns: arr(MemoryDeviceInfo, 'the devices, by address'),
+});
+
+export const MemoryDeviceSizeChange = event('MEMORY_DEVICE_SIZE_CHANGE', {
+  doc: 'A memory device changed its size. The modules of this version never do.',
+  since: '0.1',
+  data: {
+    id: opt(str('id of the device')),
+    size: int('size', 'bytes now'),
+    'qom-path': str('object path of the device'),
+  },
 });

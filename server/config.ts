@@ -1,3 +1,4 @@
+import type { MemorySlotsConfig } from '../devices/platform/memory-slots.js';
 import type { MachineKind } from '../devices/platform/platform.js';
 import type { JsonObject } from '../schema/json.js';
 import type { Limits } from './limits.js';
@@ -30,6 +31,8 @@ export interface MachineConfig {
   readonly kind: MachineKind;
   /** Bytes. */
   readonly ramSize: bigint;
+  /** Room for memory devices; default none. */
+  readonly memorySlots?: MemorySlotsConfig;
   readonly ramBackend: string | undefined;
   readonly defaults: boolean;
   readonly guestPolicy: GuestPolicy;

@@ -70,6 +70,8 @@ export interface DeviceType<P extends Properties = Properties> {
   readonly abstract?: boolean;
   /** False for parts of a board that users cannot add. Default true. */
   readonly userCreatable?: boolean;
+  /** Where devices of this type sit when it is no bus. */
+  readonly place?: 'memory-slot';
   /** False when the type can only be cold-plugged. Default true. */
   readonly hotpluggable?: boolean;
   readonly properties: P;

@@ -1,6 +1,29 @@
-import type { Handlers } from '../../schema/lang.js';
+import type { MemoryDevicePart } from '../../devices/core/memory-device.js';
+import type { Machine } from '../machine/machine.js';
+import type { Handlers, Infer } from '../../schema/lang.js';
 import type * as memory from '../../schema/memory.js';
 import type { CommandContext } from './context.js';
+
+const memoryDeviceInfo = (
+  machine: Machine,
+  { kind, id, addr, slot, node, findMemdev }: MemoryDevicePart,
+  size: bigint,
+): Infer<typeof memory.MemoryDeviceInfo> => {
+  const entry = [...machine.devices.entries].find(
+    (e) => e.memory?.memoryDevice.findMemdev === findMemdev,
+  );
+  const data = {
+    ...(id === undefined ? {} : { id }),
+    addr,
+    size,
+    slot: BigInt(slot),
+    node: BigInt(node),
+    memdev: `/objects/${findMemdev().id}`,
+    hotplugged: entry?.hotplugged ?? false,
+    hotpluggable: true,
+  };
+  return { type: kind, data };
+};
 
 export const memoryHandlers = {
   'object-add': (options, { machine }) => machine.objects.add(options),
@@ -8,6 +31,10 @@ export const memoryHandlers = {
   'query-memdev': (_, { machine }) => machine.objects.memdevs(),
   'query-memory-size-summary': (_, { machine }) => ({
     'base-memory': machine.options.ramSize,
-    'plugged-memory': 0n,
+    'plugged-memory': machine.memorySlots.used,
   }),
+  'query-memory-devices': (_, { machine }) =>
+    machine.memorySlots.devices.map(({ device: { memoryDevice }, size }) =>
+      memoryDeviceInfo(machine, memoryDevice, size),
+    ),
 } satisfies Handlers<typeof memory, CommandContext>;

@@ -28,11 +28,18 @@ export const deviceRequest = (args: JsonObject): DeviceRequest => {
   };
 };
 
-/** With `guest-policy=accept` the built-in hotplug driver lets go as soon as the reply is out. */
+/**
+ * With `guest-policy=accept` the built-in hotplug driver lets go as soon as the reply is out; with
+ * `reject` it says that it keeps a memory device.
+ */
 const answerUnplug = (machine: Machine, entry: DeviceEntry): void => {
-  if (machine.guestPolicy !== 'accept') return;
+  if (machine.guestPolicy === 'manual') return;
   machine.defer(() => {
     if (!entry.realized) return;
+    if (machine.guestPolicy === 'reject') {
+      machine.refuseUnplug(entry);
+      return;
+    }
     try {
       machine.eject(entry);
     } catch (error) {
@@ -43,12 +50,16 @@ const answerUnplug = (machine: Machine, entry: DeviceEntry): void => {
   });
 };
 
+/** Asks for the removal of a device, and answers for the guest where the policy says so. */
+export const requestRemoval = (machine: Machine, id: string): void =>
+  answerUnplug(machine, machine.devices.requestUnplug(id));
+
 export const qdevHandlers = {
   device_add: async (args, { machine }) => {
     await machine.devices.add(deviceRequest(args as unknown as JsonObject));
   },
   device_del: ({ id }, { machine }) => {
-    answerUnplug(machine, machine.devices.requestUnplug(id));
+    requestRemoval(machine, id);
   },
   'device-yank': ({ id }, { machine }) => machine.devices.yank(id),
 } satisfies Handlers<typeof qdev, CommandContext>;

@@ -1,4 +1,5 @@
 import type { Device, DeviceType } from '../../devices/core/device.js';
+import { asMemoryDevice, type MemoryDevice } from '../../devices/core/memory-device.js';
 import { asPciDevice, type PciDevice } from '../../devices/pci/function.js';
 import { refused } from '../../schema/error.js';
 import type { PropertyBag } from './device-properties.js';
@@ -10,6 +11,8 @@ export interface DeviceEntry {
   readonly type: DeviceType;
   readonly device: Device;
   readonly pci: PciDevice | undefined;
+  /** A module in a memory slot. */
+  readonly memory: MemoryDevice | undefined;
   readonly object: QomObject;
   readonly properties: PropertyBag;
   readonly hotplugged: boolean;
@@ -27,7 +30,7 @@ export const exposeDevice = (
     object.addProperty(name, {
       type: definition.qomType,
       description: definition.doc,
-      get: () => (name === 'addr' ? showAddress(entry) : properties.show(name)),
+      get: () => showPlace(entry, name) ?? properties.show(name),
       target: () => properties.linkTarget(name),
       set: () => {
         throw refused(afterRealize(entry, name, isLink));
@@ -47,7 +50,14 @@ export const exposeDevice = (
   });
 };
 
-const showAddress = (entry: DeviceEntry): bigint => BigInt(entry.pci?.pci.devfn ?? -1);
+/** What the machine chose, or may have chosen, in place of what was set. */
+const showPlace = ({ pci, memory }: DeviceEntry, name: string): bigint | undefined => {
+  if (memory === undefined) return name === 'addr' ? BigInt(pci?.pci.devfn ?? -1) : undefined;
+  const { addr, slot, findMemdev } = memory.memoryDevice;
+  if (name === 'addr') return addr;
+  if (name === 'slot') return BigInt(slot);
+  return name === 'size' ? findMemdev().memory.size : undefined;
+};
 
 const afterRealize = (entry: DeviceEntry, name: string, isLink: boolean): string => {
   const what = isLink ? 'link property' : 'property';
@@ -59,3 +69,4 @@ const afterRealize = (entry: DeviceEntry, name: string, isLink: boolean): string
 };
 
 export const pciPart = asPciDevice;
+export const memoryPart = asMemoryDevice;

@@ -8,11 +8,12 @@ import {
   type CommonPciProperties,
 } from '../../devices/pci/properties.js';
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
+import type { MemorySlots } from '../../devices/platform/memory-slots.js';
 import type { BoardDevice, Platform } from '../../devices/platform/platform.js';
 import { deviceNotFound, refused } from '../../schema/error.js';
 import { findBus, type BusTree } from './buses.js';
 import { BusObject } from './bus-object.js';
-import { exposeDevice, pciPart, type DeviceEntry } from './device-entry.js';
+import { exposeDevice, memoryPart, pciPart, type DeviceEntry } from './device-entry.js';
 import { PropertyBag, type Settings } from './device-properties.js';
 import { isIdentifier } from './identifier.js';
 import { QomObject, resolvePath } from './qom.js';
@@ -33,6 +34,7 @@ export interface DeviceTableOptions {
   readonly unattached: QomObject;
   readonly types: TypeRegistry;
   readonly platform: () => Platform;
+  readonly memorySlots: () => MemorySlots;
   readonly hostMemory: HostMemoryService;
   readonly context: (entry: Pick<DeviceContext, 'id' | 'path' | 'typeName'>) => DeviceContext;
   readonly globals: (type: DeviceType) => readonly (readonly [string, string])[];
@@ -93,9 +95,10 @@ export class DeviceTable implements BusTree {
     if (request.id !== undefined && !isIdentifier(request.id))
       throw refused(`Parameter 'id' expects an identifier`);
     const type = types.creatable(request.driver);
-    const bus = findBus(this, type, request.bus);
+    const bus = this.#placeOf(type, request.bus);
     const hotplugged = ready();
-    if (hotplugged) this.#checkHotplug(type, bus);
+    if (bus === undefined) this.#options.memorySlots().checkSupported(type.name);
+    else if (hotplugged) this.#checkHotplug(type, bus);
     if (request.id !== undefined && this.#options.peripheral.children.has(request.id))
       throw refused(`Duplicate device ID '${request.id}'`);
     const bag = new PropertyBag(type, root, types);
@@ -103,7 +106,8 @@ export class DeviceTable implements BusTree {
     bag.setAll(request.settings);
     const entry = this.#create(request.id, type, bag, hotplugged);
     try {
-      await this.#plug(entry, bus);
+      if (bus === undefined) await this.#plugMemory(entry);
+      else await this.#plug(entry, bus);
     } catch (error) {
       this.#forget(entry);
       throw error;
@@ -158,6 +162,10 @@ export class DeviceTable implements BusTree {
   /** `device_del`: asks for removal; the guest side completes it. @throws QmpError, §3.5 */
   requestUnplug(name: string): DeviceEntry {
     const entry = this.find(name);
+    if (entry.memory !== undefined) {
+      this.#options.memorySlots().requestUnplug(entry.memory);
+      return entry;
+    }
     const bus = entry.pci?.pci.bus;
     if (entry.pci === undefined || bus === undefined) throw deviceNotFound(name);
     this.#checkHotplug(entry.type, bus);
@@ -193,6 +201,23 @@ export class DeviceTable implements BusTree {
     this.#entries.clear();
   }
 
+  /** The bus that a device goes to; undefined for a memory slot. */
+  #placeOf(type: DeviceType, path: string | undefined): PciBus | undefined {
+    if (type.place === undefined) return findBus(this, type, path);
+    if (path === undefined) return undefined;
+    throw refused(`Device '${type.name}' can't go on ${findBus(this, type, path).typeName} bus`);
+  }
+  async #plugMemory(entry: DeviceEntry): Promise<void> {
+    const { memory } = entry;
+    if (memory === undefined) throw new Error(`${entry.type.name} is no memory device`);
+    const slots = this.#options.memorySlots();
+    slots.place(memory);
+    await entry.device.realize();
+    slots.plug(memory);
+    entry.realized = true;
+    this.#entries.add(entry);
+    exposeDevice(entry, { object: undefined, hotpluggable: () => true });
+  }
   #checkHotplug(type: DeviceType, bus: PciBus): void {
     if (type.hotpluggable === false)
       throw refused(`Device '${type.name}' does not support hotplugging`);
@@ -295,6 +320,7 @@ export class DeviceTable implements BusTree {
       bus?.detach(pci.pci);
       this.#byFunction.delete(pci.pci);
     }
+    if (entry.memory !== undefined) this.#options.memorySlots().unplug(entry.memory);
     entry.realized = false;
     this.#forget(entry);
   }
@@ -322,6 +348,7 @@ const entryOf = (
   type,
   device,
   pci: pciPart(device),
+  memory: memoryPart(device),
   object,
   properties,
   hotplugged,

@@ -9,10 +9,11 @@ import {
   type Platform,
   type PlatformHost,
 } from '../../devices/platform/platform.js';
+import { MemorySlots, type MemorySlotsConfig } from '../../devices/platform/memory-slots.js';
 import { Powerdown } from '../../schema/control.js';
 import { refused } from '../../schema/error.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
-import { DeviceDeleted } from '../../schema/qdev.js';
+import { DeviceDeleted, DeviceUnplugGuestError } from '../../schema/qdev.js';
 import type { RootLog } from '../log.js';
 import type { DeviceEntry } from './device-entry.js';
 import { DeviceTable } from './device-table.js';
@@ -42,6 +43,8 @@ export interface MachineOptions {
   readonly uuid: string | undefined;
   readonly kind: MachineKind;
   readonly ramSize: bigint;
+  /** Room for memory devices; default none. */
+  readonly memorySlots?: MemorySlotsConfig;
   /** `-machine memory-backend=ID`. */
   readonly ramBackend: string | undefined;
   /** False with `-nodefaults`: no VGA, no network card. */
@@ -66,6 +69,7 @@ export class Machine {
   readonly objects: ObjectTable;
   readonly devices: DeviceTable;
   readonly platform: Platform;
+  readonly memorySlots: MemorySlots;
   readonly turn: Turn;
   readonly drivers = new GuestDrivers();
   readonly #object: QomObject;
@@ -93,6 +97,12 @@ export class Machine {
       defaults: options.defaults,
       host: this.#platformHost(),
     });
+    this.memorySlots = new MemorySlots(
+      options.kind,
+      options.ramSize,
+      this.platform.memory,
+      options.memorySlots,
+    );
     this.#object = new QomObject(`${this.platform.canonicalName}-machine`, this);
     this.root.addChild('machine', this.#object);
     this.#exposeMachine();
@@ -105,6 +115,7 @@ export class Machine {
       unattached: folder('unattached'),
       types: options.types,
       platform: () => this.platform,
+      memorySlots: () => this.memorySlots,
       hostMemory: options.hostMemory,
       context: (entry) => this.#context(entry),
       globals: (type) => this.#globalsFor(type),
@@ -172,10 +183,25 @@ export class Machine {
 
   /** The guest lets go of a function whose removal was asked for (`guest-eject`, guest policy). */
   eject(entry: DeviceEntry): void {
+    if (entry.memory !== undefined) {
+      if (!this.memorySlots.isPending(entry.memory))
+        throw refused(`No unplug of device '${entry.id ?? entry.object.path}' is pending`);
+      this.devices.remove(entry);
+      return;
+    }
     const fn = entry.pci?.pci;
     if (fn?.bus?.hotplug === undefined)
       throw refused(`device '${entry.id ?? entry.object.path}' is on no bus that can hot-unplug`);
     this.platform.guestEject(fn, true);
+  }
+
+  /** The guest refuses to let go of a memory device; others it leaves without a word. */
+  refuseUnplug(entry: DeviceEntry): void {
+    if (entry.memory === undefined || !this.memorySlots.isPending(entry.memory)) return;
+    this.memorySlots.rejectUnplug(entry.memory);
+    const { path } = entry.object;
+    const data = entry.id === undefined ? { path } : { device: entry.id, path };
+    this.options.emit(DeviceUnplugGuestError, data);
   }
 
   /** What runs may defer more (an eject its event): that is done in the same go. */

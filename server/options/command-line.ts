@@ -3,7 +3,7 @@ import { limitsWith, parseLimit, type LimitName } from '../limits.js';
 import { LOG_LEVELS, type LogLevel } from '../log.js';
 import type { GlobalSetting } from '../machine/machine.js';
 import { CommandLineError, Parameters, parseOpts } from './keyval.js';
-import { MachineOption, readMemory } from './machine.js';
+import { MachineOption, readMemory, type MemoryChoice } from './machine.js';
 import {
   readChardev,
   readEndpoint,
@@ -57,7 +57,8 @@ class Draft {
   readonly monitors: MonitorConfig[] = [];
   readonly limits: Partial<Record<LimitName, number>> = {};
   readonly accelerators: string[] = [];
-  ramSize = 128n << 20n;
+  memory: MemoryChoice = { ramSize: 128n << 20n, slots: 0, maxSize: 0n };
+  numaNodes = 0;
   guestName: string | undefined;
   uuid: string | undefined;
   qtest: MonitorEndpoint | undefined;
@@ -77,7 +78,10 @@ const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
   machine: (draft, origin, text) => draft.machine.add(origin, text),
   M: (draft, origin, text) => draft.machine.add(origin, text),
   m: (draft, origin, text) => {
-    draft.ramSize = readMemory(origin, text);
+    draft.memory = readMemory(origin, text);
+  },
+  numa: (draft, _origin, text) => {
+    if (/^node(,|$)/.test(text)) draft.numaNodes++;
   },
   name: (draft, origin, text) => {
     const given = new Parameters(origin, parseOpts(text, 'guest'));
@@ -215,9 +219,10 @@ export const parseCommandLine = (words: readonly string[]): Invocation => {
 };
 
 const finish = (draft: Draft): Options => {
-  const { kind, guestPolicy, ramBackend, accelerators } = draft.machine.read();
-  const { flags, guestName, uuid, ramSize, globals, objects, devices, qtest, qtestLog } = draft;
+  const { kind, guestPolicy, ramBackend, nvdimm, accelerators } = draft.machine.read();
+  const { flags, guestName, uuid, globals, objects, devices, qtest, qtestLog } = draft;
   const monitors = [...resolveMons(draft.mons, draft.chardevs), ...draft.monitors];
+  const { ramSize, slots, maxSize } = draft.memory;
   checkStdio(monitors, qtest);
   return {
     machines: [
@@ -227,6 +232,7 @@ const finish = (draft: Draft): Options => {
         uuid,
         kind,
         ramSize,
+        memorySlots: { slots, maxSize, nvdimm, nodes: draft.numaNodes },
         ramBackend,
         defaults: !flags.has('nodefaults'),
         guestPolicy,

@@ -16,7 +16,6 @@ const SWITCHES = [
   'hpet',
   'i8042',
   'mem-merge',
-  'nvdimm',
   'pcspk',
   'pit',
   'sata',
@@ -51,6 +50,8 @@ export interface MachineChoice {
   readonly kind: MachineKind;
   readonly guestPolicy: GuestPolicy;
   readonly ramBackend: string | undefined;
+  /** `nvdimm=on`. */
+  readonly nvdimm: boolean;
   /** Accelerators in the order of preference, `[]` when none was named. */
   readonly accelerators: readonly string[];
 }
@@ -88,12 +89,17 @@ export class MachineOption {
       kind: machine.kind,
       guestPolicy: this.#policy(),
       ramBackend: this.#take('memory-backend')?.value,
+      nvdimm: this.#switch('nvdimm'),
       accelerators: this.#take('accel')?.value.split(':') ?? [],
     };
     this.#checkRest(`${machine.canonical}-machine`);
     return choice;
   }
 
+  #switch(key: string): boolean {
+    const given = this.#take(key);
+    return given !== undefined && readBool(given.origin, key, given.value);
+  }
   #policy(): GuestPolicy {
     const given = this.#take('guest-policy');
     if (given === undefined) return 'manual';
@@ -131,8 +137,16 @@ const readSize = (origin: string, key: string, text: string, shift: bigint): big
   );
 };
 
-/** `-m`: bytes of guest memory; 0 is the default of 128 MiB, as in QEMU. @throws CommandLineError */
-export const readMemory = (origin: string, text: string): bigint => {
+/** What `-m` says, in bytes. */
+export interface MemoryChoice {
+  readonly ramSize: bigint;
+  readonly slots: number;
+  /** Equal to `ramSize` without `maxmem`. */
+  readonly maxSize: bigint;
+}
+
+/** `-m`: memory and room for more; size 0 is the default of 128 MiB. @throws CommandLineError */
+export const readMemory = (origin: string, text: string): MemoryChoice => {
   const given = new Parameters(origin, parseOpts(text, 'size'));
   const size = readSize(origin, 'size', given.take('size') ?? '0', 20n);
   const ramSize = size === 0n ? 128n * MIB : (size + 8191n) & ~8191n;
@@ -147,5 +161,5 @@ export const readMemory = (origin: string, text: string): bigint => {
       origin,
       `invalid value of maxmem: maximum memory size (0x${limit.toString(16)}) must be at least the initial memory size (0x${ramSize.toString(16)})`,
     );
-  return ramSize;
+  return { ramSize, slots: Number(slots), maxSize: limit ?? ramSize };
 };

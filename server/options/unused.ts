@@ -5,7 +5,6 @@
 export const UNUSED_OPTIONS: Readonly<Record<string, boolean>> = {
   cpu: true,
   smp: true,
-  numa: true,
   'enable-kvm': false,
   display: true,
   audio: true,

@@ -1,0 +1,198 @@
+import { refused } from '../../schema/error.js';
+import type { AddressSpace } from '../core/address-space.js';
+import type { MemoryDevice, MemoryDevicePart } from '../core/memory-device.js';
+import { MemoryRegion } from '../core/memory-region.js';
+import { RAM_SPLIT } from './memory-map.js';
+
+/** `-m slots=,maxmem=`, `-machine nvdimm=` and `-numa`: room for memory devices. */
+export interface MemorySlotsConfig {
+  readonly slots: number;
+  /** Bytes of all memory, what the machine starts with included. */
+  readonly maxSize: bigint;
+  readonly nvdimm: boolean;
+  /** NUMA nodes. */
+  readonly nodes: number;
+}
+export const NO_MEMORY_SLOTS: MemorySlotsConfig = {
+  slots: 0,
+  maxSize: 0n,
+  nvdimm: false,
+  nodes: 0,
+};
+
+const GIB = 1n << 30n;
+/** Modules start at multiples of this and have multiples of it as size, as QEMU on x86. */
+const ALIGNMENT = 2n << 20n;
+
+const hex = (value: bigint): string => `0x${value.toString(16)}`;
+const alignUp = (value: bigint, to: bigint): bigint => ((value + to - 1n) / to) * to;
+
+interface Plugged {
+  readonly part: MemoryDevicePart;
+  readonly size: bigint;
+  readonly region: MemoryRegion;
+  /** The guest was asked to let go. */
+  pending: boolean;
+}
+
+/**
+ * The memory slots of a board: who sits where, and the addresses that the modules answer.
+ *
+ * @see reference/qmp-protocol.md §8.5
+ */
+export class MemorySlots {
+  readonly #config: MemorySlotsConfig;
+  readonly #ramSize: bigint;
+  readonly #memory: AddressSpace;
+  readonly #supported: boolean;
+  readonly #base: bigint;
+  readonly #plugged = new Map<MemoryDevice, Plugged>();
+
+  constructor(
+    kind: 'none' | 'pc' | 'q35',
+    ramSize: bigint,
+    memory: AddressSpace,
+    config: MemorySlotsConfig = NO_MEMORY_SLOTS,
+  ) {
+    this.#config = config;
+    this.#ramSize = ramSize;
+    this.#memory = memory;
+    this.#supported = kind !== 'none';
+    const split = kind === 'none' ? undefined : RAM_SPLIT[kind];
+    const above = split !== undefined && ramSize >= split.from ? ramSize - split.low : 0n;
+    this.#base = alignUp((1n << 32n) + above, GIB);
+  }
+
+  /** Bytes of all modules. */
+  get used(): bigint {
+    return [...this.#plugged.values()].reduce((sum, { size }) => sum + size, 0n);
+  }
+  /** The modules, by address. */
+  get devices(): readonly { readonly device: MemoryDevice; readonly size: bigint }[] {
+    return [...this.#plugged]
+      .map(([device, { size }]) => ({ device, size }))
+      .sort((a, b) => (a.device.memoryDevice.addr < b.device.memoryDevice.addr ? -1 : 1));
+  }
+
+  /** @throws QmpError when the machine has no slots at all */
+  checkSupported(typeName: string): void {
+    if (!this.#supported)
+      throw refused(`Device '${typeName}' can not be hotplugged on this machine`);
+  }
+
+  /**
+   * Chooses slot and address of a module that is to be realized. Nothing is taken before `plug`.
+   *
+   * @throws QmpError with the texts of reference/qmp-protocol.md §8.5
+   */
+  place(device: MemoryDevice): void {
+    const part = device.memoryDevice;
+    if (part.kind === 'nvdimm' && !this.#config.nvdimm)
+      throw refused("nvdimm is not enabled: missing 'nvdimm' in '-M'");
+    const slot = this.#chooseSlot(part.slot);
+    const addr = this.#chooseAddress(part.addr, part.findMemdev().memory.size);
+    this.#checkNode(part);
+    part.slot = slot;
+    part.addr = addr;
+  }
+  /** Takes the slot and makes the memory appear. */
+  plug(device: MemoryDevice): void {
+    const part = device.memoryDevice;
+    const { memory, id } = part.findMemdev();
+    const region = MemoryRegion.ram(`dimm ${id}`, { memory });
+    this.#memory.root.add(region, part.addr);
+    this.#plugged.set(device, { part, size: memory.size, region, pending: false });
+  }
+  unplug(device: MemoryDevice): void {
+    const plugged = this.#plugged.get(device);
+    if (plugged === undefined) return;
+    this.#memory.root.remove(plugged.region);
+    this.#plugged.delete(device);
+  }
+
+  /** Asks the guest to let go. @throws QmpError for what no guest can let go of */
+  requestUnplug(device: MemoryDevice): void {
+    if (device.memoryDevice.kind === 'nvdimm')
+      throw refused('nvdimm device hot unplug is not supported yet.');
+    const plugged = this.#plugged.get(device);
+    if (plugged !== undefined) plugged.pending = true;
+  }
+  isPending(device: MemoryDevice): boolean {
+    return this.#plugged.get(device)?.pending === true;
+  }
+  /** The guest refused: nothing is pending any more. */
+  rejectUnplug(device: MemoryDevice): void {
+    const plugged = this.#plugged.get(device);
+    if (plugged !== undefined) plugged.pending = false;
+  }
+
+  #chooseSlot(wanted: number): number {
+    const { slots } = this.#config;
+    if (wanted !== -1 && (wanted < 0 || wanted >= slots))
+      throw refused(
+        `invalid slot number ${String(wanted)}, valid range is [0-${BigInt.asUintN(64, BigInt(slots) - 1n).toString()}]`,
+      );
+    if (slots <= 0) throw refused("no slots where allocated, please specify the 'slots' option");
+    const taken = new Set([...this.#plugged.values()].map(({ part }) => part.slot));
+    if (wanted !== -1) {
+      if (taken.has(wanted)) throw refused(`slot ${String(wanted)} is busy`);
+      return wanted;
+    }
+    for (let slot = 0; slot < slots; slot++) if (!taken.has(slot)) return slot;
+    throw refused('no free slots available');
+  }
+
+  #chooseAddress(wanted: bigint, size: bigint): bigint {
+    const total = this.#config.maxSize - this.#ramSize;
+    if (this.used + size > total)
+      throw refused(
+        `not enough space, currently ${hex(this.used)} in use of total space for memory devices ${hex(total > 0n ? total : 0n)}`,
+      );
+    if (wanted % ALIGNMENT !== 0n)
+      throw refused(`address must be aligned to ${hex(ALIGNMENT)} bytes`);
+    if (size % ALIGNMENT !== 0n)
+      throw refused(`backend memory size must be multiple of ${hex(ALIGNMENT)}`);
+    return wanted === 0n ? this.#firstFit(size) : this.#checkAddress(wanted, size);
+  }
+  /** As QEMU: each slot may cost up to 1 GiB of addresses for alignment. */
+  get #end(): bigint {
+    return this.#base + this.#config.maxSize - this.#ramSize + GIB * BigInt(this.#config.slots);
+  }
+  #checkAddress(addr: bigint, size: bigint): bigint {
+    if (addr < this.#base || addr + size > this.#end)
+      throw refused(
+        `can't add memory device [${hex(addr)}:${hex(size)}], usable range for memory devices [${hex(this.#base)}:${hex(this.#end - this.#base)}]`,
+      );
+    const clash = this.#overlapping(addr, size);
+    if (clash !== undefined)
+      throw refused(`address range conflicts with memory device id='${clash.part.id ?? ''}'`);
+    return addr;
+  }
+  #firstFit(size: bigint): bigint {
+    let addr = this.#base;
+    for (
+      let clash = this.#overlapping(addr, size);
+      clash !== undefined;
+      clash = this.#overlapping(addr, size)
+    )
+      addr = alignUp(clash.part.addr + clash.size, ALIGNMENT);
+    if (addr + size > this.#end)
+      throw refused(
+        'could not find position in guest address space for memory device - memory fragmented due to alignments',
+      );
+    return addr;
+  }
+  #overlapping(addr: bigint, size: bigint): Plugged | undefined {
+    return [...this.#plugged.values()].find(
+      (other) => addr < other.part.addr + other.size && other.part.addr < addr + size,
+    );
+  }
+  #checkNode({ node }: MemoryDevicePart): void {
+    // As QEMU: slots bring a node, even if nobody named one.
+    const nodes = Math.max(this.#config.nodes, this.#config.slots > 0 ? 1 : 0);
+    if (node >= Math.max(nodes, 1))
+      throw refused(
+        `'DIMM property node has value ${String(node)}' which exceeds the number of numa nodes: ${String(nodes)}`,
+      );
+  }
+}
