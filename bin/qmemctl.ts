@@ -6,10 +6,18 @@ const done = new AbortController();
 // A reader that leaves (`qmemctl events | head -1`) ends the program quietly.
 process.stdout.on('error', () => done.abort());
 
+const { env, stdout } = process;
 process.exitCode = await run(process.argv.slice(2), {
-  env: process.env,
+  env,
   version: VERSION,
-  out: (text) => void process.stdout.write(text),
+  // Opened by whoever reads it: an input that is merely there must not keep the program alive.
+  get input() {
+    return process.stdin;
+  },
+  get terminal() {
+    return process.stdin.isTTY && stdout.isTTY ? stdout : undefined;
+  },
+  out: (text) => void stdout.write(text),
   err: (text) => void process.stderr.write(text),
   done: done.signal,
 });

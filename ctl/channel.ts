@@ -1,4 +1,4 @@
-import { connect } from 'node:net';
+import { connect, type Socket } from 'node:net';
 
 /** Text to and from a server, whatever carries it. */
 export interface Channel {
@@ -31,13 +31,21 @@ const reasonOf = (error: Error): string => {
 
 export const isWebSocketUrl = (address: string): boolean => /^wss?:\/\//.test(address);
 
+/** `HOST:PORT` or `[ADDRESS]:PORT`; whatever has a slash is a path. */
+const TCP = /^(?:\[([0-9a-fA-F:.]+)\]|([^/:[\]]+)):([0-9]{1,5})$/;
+
 /**
- * Connects to the path of a UNIX socket or to a `ws://` URL.
+ * Connects to the path of a UNIX socket, to HOST:PORT, or to a `ws://` URL.
  *
+ * @param token bearer token, sent over WebSocket only
  * @throws Error with the reason in words
  */
-export const openChannel = (address: string, handlers: ChannelHandlers): Promise<Channel> =>
-  isWebSocketUrl(address) ? openWebSocket(address, handlers) : openUnix(address, handlers);
+export const openChannel = (
+  address: string,
+  handlers: ChannelHandlers,
+  token?: string,
+): Promise<Channel> =>
+  isWebSocketUrl(address) ? openWebSocket(address, handlers, token) : openSocket(address, handlers);
 
 const checkPath = (path: string): void => {
   if (/^[a-z]+:\/\//i.test(path)) throw new Error('a URL must begin with ws:// or wss://');
@@ -45,10 +53,16 @@ const checkPath = (path: string): void => {
     throw new Error(`the path of a socket cannot be longer than ${String(MAX_PATH)} bytes`);
 };
 
-const openUnix = (path: string, handlers: ChannelHandlers): Promise<Channel> =>
+const open = (address: string): Socket => {
+  const [, ip, host = ip, port] = TCP.exec(address) ?? [];
+  if (host !== undefined) return connect({ host, port: Number(port) });
+  checkPath(address);
+  return connect(address);
+};
+
+const openSocket = (address: string, handlers: ChannelHandlers): Promise<Channel> =>
   new Promise((resolve, reject) => {
-    checkPath(path);
-    const socket = connect(path).setEncoding('utf8');
+    const socket = open(address).setEncoding('utf8');
     let failure: Error | undefined;
     socket.on('error', (error) => {
       failure = error;
@@ -61,11 +75,19 @@ const openUnix = (path: string, handlers: ChannelHandlers): Promise<Channel> =>
     );
   });
 
-const openWebSocket = async (url: string, handlers: ChannelHandlers): Promise<Channel> => {
+const openWebSocket = async (
+  url: string,
+  handlers: ChannelHandlers,
+  token: string | undefined,
+): Promise<Channel> => {
   // Loaded here: whoever uses a UNIX socket need not pay for it.
   const { WebSocket } = await import('ws');
   return new Promise((resolve, reject) => {
-    const socket = new WebSocket(url, { perMessageDeflate: false, followRedirects: false });
+    const socket = new WebSocket(url, {
+      perMessageDeflate: false,
+      followRedirects: false,
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
+    });
     let failure: Error | undefined;
     socket.on('error', (error) => {
       failure = error;

@@ -26,6 +26,8 @@ export interface ClientOptions {
   readonly address: string;
   /** Milliseconds until the greeting must have come: a QEMU that is busy accepts and says nothing. */
   readonly greetingTimeoutMs?: number;
+  /** Bearer token, for WebSocket. */
+  readonly token?: string | undefined;
   /** Every event, from the end of negotiation on. */
   readonly onEvent?: (event: JsonObject) => void;
 }
@@ -48,6 +50,7 @@ export class QmpClient {
   /** Foreign to every other session: QEMU may send a late reply to whoever is connected. */
   readonly #idPrefix = randomUUID();
   #requests = 0;
+  #greeting: JsonObject = {};
   #over: ConnectionError | undefined;
   #onOver: (() => void) | undefined;
 
@@ -81,6 +84,11 @@ export class QmpClient {
     return this.#answer(id, () => this.#channel?.send(`${writeJson(request)}\n`));
   }
 
+  /** What the greeting says under `QMP`: version and capabilities. */
+  get greeting(): JsonObject {
+    return this.#greeting;
+  }
+
   /** Settles when the connection is gone. */
   over(): Promise<void> {
     return new Promise((resolve) => {
@@ -94,14 +102,16 @@ export class QmpClient {
   }
 
   async #start(): Promise<void> {
-    const { address, greetingTimeoutMs = 10_000 } = this.#options;
+    const { address, greetingTimeoutMs = 10_000, token } = this.#options;
     const greeting = this.#answer(GREETING, () => undefined);
     // Awaited below; until then a failure must not count as unhandled.
     greeting.catch(() => undefined);
-    this.#channel = await openChannel(address, {
-      onText: (text) => this.#read(text),
-      onClose: (reason) => this.#end(reason ?? 'the server closed the connection'),
-    }).catch((error: unknown) => {
+    const handlers = {
+      onText: (text: string) => this.#read(text),
+      onClose: (reason: string | undefined) =>
+        this.#end(reason ?? 'the server closed the connection'),
+    };
+    this.#channel = await openChannel(address, handlers, token).catch((error: unknown) => {
       throw new ConnectionError(`cannot connect to ${address}: ${(error as Error).message}`);
     });
     const timer = setTimeout(
@@ -109,7 +119,9 @@ export class QmpClient {
       greetingTimeoutMs,
     );
     try {
-      await greeting;
+      const message = await greeting;
+      const hello = isJsonObject(message) ? message['QMP'] : undefined;
+      if (isJsonObject(hello)) this.#greeting = hello;
     } finally {
       clearTimeout(timer);
     }

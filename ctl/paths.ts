@@ -18,3 +18,10 @@ export const defaultAddress = (env: Environment): string => {
   const given = env['QMEMD_SOCKET'];
   return given === undefined || given === '' ? demoSocketPath(env) : given;
 };
+
+/** Lines typed in the shell: QMEMCTL_HISTORY, else in the home folder; undefined: not kept. */
+export const historyPath = (env: Environment): string | undefined => {
+  const { QMEMCTL_HISTORY: given, HOME: home } = env;
+  if (given !== undefined) return given === '' ? undefined : given;
+  return home === undefined || home === '' ? undefined : join(home, '.qmemctl_history');
+};

@@ -1,0 +1,71 @@
+import { isJsonObject, type JsonObject, type JsonValue } from '../../schema/json.js';
+
+/** Runs a command for completion; undefined when it is refused or takes too long. */
+export type Ask = (command: string, args: JsonObject) => Promise<JsonValue | undefined>;
+
+interface Entry {
+  readonly name: string;
+  readonly type: string;
+}
+
+/** Names in the object tree of the running machine, asked anew each time. */
+export class LiveIds {
+  readonly #ask: Ask;
+
+  constructor(ask: Ask) {
+    this.#ask = ask;
+  }
+
+  async #list(command: string, args: JsonObject): Promise<Entry[]> {
+    const answer = await this.#ask(command, args);
+    if (!Array.isArray(answer)) return [];
+    return answer
+      .filter(isJsonObject)
+      .map((item) => ({ name: String(item['name']), type: String(item['type'] ?? '') }));
+  }
+  async #children(path: string): Promise<Entry[]> {
+    const entries = await this.#list('qom-list', { path });
+    return entries.filter(({ type }) => type.startsWith('child<'));
+  }
+
+  /** Ids given to devices. */
+  async devices(): Promise<string[]> {
+    return (await this.#children('/machine/peripheral')).map(({ name }) => name);
+  }
+  /** Ids of objects, memory backends among them. */
+  async objects(): Promise<string[]> {
+    return (await this.#children('/objects')).map(({ name }) => name);
+  }
+  /** Buses of devices that have ids. */
+  async buses(): Promise<string[]> {
+    const devices = await this.devices();
+    const lists = await Promise.all(
+      devices.map((id) => this.#children(`/machine/peripheral/${id}`)),
+    );
+    return lists.flatMap((children) =>
+      children.filter(({ type }) => /bus>$|<PCIE?>$/i.test(type)).map(({ name }) => name),
+    );
+  }
+  /** Types that `device_add` takes. */
+  async drivers(): Promise<string[]> {
+    const types = await this.#list('qom-list-types', { implements: 'device', abstract: false });
+    return types.map(({ name }) => name);
+  }
+  /** Properties that a device of the type can be given. */
+  async driverProperties(driver: string): Promise<string[]> {
+    const all = await this.#list('device-list-properties', { typename: driver });
+    return all.map(({ name }) => name);
+  }
+  /** Properties of an object that are no children. */
+  async properties(path: string): Promise<string[]> {
+    const all = await this.#list('qom-list', { path });
+    return all.filter(({ type }) => !type.startsWith('child<')).map(({ name }) => name);
+  }
+  /** Absolute paths that begin with what is typed. */
+  async paths(typed: string): Promise<string[]> {
+    const parent = typed.slice(0, typed.lastIndexOf('/') + 1);
+    if (parent === '') return ['/'];
+    const children = await this.#children(parent.replace(/(.)\/$/, '$1'));
+    return children.map(({ name }) => parent + name);
+  }
+}
