@@ -14,6 +14,8 @@ export type MonitorEndpoint =
   | { readonly kind: 'stdio' };
 
 export interface MonitorConfig {
+  /** Id of the character device; default `compat_monitorN`. */
+  readonly label?: string;
   readonly endpoint: MonitorEndpoint;
   readonly pretty: boolean;
 }
@@ -48,6 +50,8 @@ export interface DaemonConfig {
   readonly machines: readonly MachineConfig[];
   /** HTTP and WebSocket; undefined: none. */
   readonly listen: { readonly host: string; readonly port: number } | undefined;
+  /** Holds the secret that HTTP and WebSocket clients must show; undefined: none. */
+  readonly tokenFile: string | undefined;
   readonly limits: Limits;
   readonly logLevel: LogLevel;
   readonly pidfile: string | undefined;

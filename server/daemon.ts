@@ -5,8 +5,9 @@ import { MachineHost, type NativeReport } from './machine-host.js';
 import { NativeHostMemory } from './os/host-memory.js';
 import { NativeLoader } from './os/native.js';
 import type { HttpAddress, HttpServer } from './http/server.js';
+import type { MetricsPage } from './metrics/page.js';
+import { CommandRecorder } from './metrics/recorder.js';
 import { VERSION } from './version.js';
-import type { Connection } from './transport/connection.js';
 
 export interface DaemonOptions {
   readonly config: DaemonConfig;
@@ -31,8 +32,10 @@ export class Daemon {
   readonly #onEmpty: () => void;
   readonly #native: NativeLoader;
   readonly #machines = new Map<string, MachineHost>();
+  readonly #recorder: CommandRecorder | undefined;
   #http: HttpServer | undefined;
   #httpAddress: HttpAddress | undefined;
+  #metrics: Promise<MetricsPage> | undefined;
   #stopping: Promise<void> | undefined;
   /** The file is ours: another daemon's is left alone. */
   #hasPidfile = false;
@@ -45,6 +48,7 @@ export class Daemon {
     this.#onEmpty = options.onEmpty;
     this.#native = new NativeLoader({ disabled: options.nativeDisabled === true });
     const hostMemory = new NativeHostMemory(this.#native);
+    if (options.config.listen !== undefined) this.#recorder = new CommandRecorder();
     for (const config of options.config.machines)
       this.#machines.set(
         config.name,
@@ -56,6 +60,7 @@ export class Daemon {
           hostMemory,
           native: () => this.nativeReport(),
           onWaiting: options.onWaiting ?? (() => undefined),
+          recorder: this.#recorder,
           onQuit: () => void this.#remove(config.name),
         }),
       );
@@ -117,8 +122,24 @@ export class Daemon {
     const { HttpServer } = await import('./http/server.js');
     const http = new HttpServer({
       ...listen,
+      token: await this.#token(),
       limits: this.#config.limits,
-      lookup: (name) => this.#lookup(name),
+      lookup: (name) => {
+        const machine = this.#lookup(name);
+        return machine && ((connection) => machine.webSocketMonitor.accept(connection));
+      },
+      feeds: (name) => {
+        const machine = this.#lookup(name);
+        return machine && ((connection, request) => machine.feed.accept(connection, request));
+      },
+      pages: {
+        machines: () =>
+          [...this.#machines.values()].map((machine) => ({
+            name: machine.name,
+            report: machine.report(),
+          })),
+        metrics: () => (this.#metrics ??= this.#loadMetrics()),
+      },
       health: () => ({
         status: 'ok',
         version: VERSION,
@@ -129,13 +150,25 @@ export class Daemon {
     this.#http = http;
     this.#httpAddress = await http.start();
   }
-  #lookup(name: string | undefined): ((connection: Connection) => void) | undefined {
-    const machine =
-      name === undefined && this.#machines.size === 1
-        ? [...this.#machines.values()][0]
-        : this.#machines.get(name ?? '');
-    if (machine === undefined) return undefined;
-    return (connection) => machine.webSocketMonitor.accept(connection);
+  /** @throws Error when the file cannot be used */
+  async #token(): Promise<string | undefined> {
+    const { tokenFile } = this.#config;
+    if (tokenFile === undefined) return undefined;
+    const { readTokenFile } = await import('./http/access.js');
+    return readTokenFile(tokenFile);
+  }
+  async #loadMetrics(): Promise<MetricsPage> {
+    const { createMetricsPage } = await import('./metrics/page.js');
+    return createMetricsPage({
+      version: VERSION,
+      commands: this.#recorder ?? new CommandRecorder(),
+      machines: () => [...this.#machines.values()].flatMap((machine) => machine.report() ?? []),
+    });
+  }
+  #lookup(name: string | undefined): MachineHost | undefined {
+    return name === undefined && this.#machines.size === 1
+      ? [...this.#machines.values()][0]
+      : this.#machines.get(name ?? '');
   }
   #writePidfile(path: string): void {
     try {

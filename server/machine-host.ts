@@ -3,11 +3,16 @@ import type { MachineConfig, MonitorConfig, MonitorEndpoint } from './config.js'
 import { Dispatcher, type CommandEntry } from './dispatch/dispatcher.js';
 import { EventHub } from './events/hub.js';
 import type { Limits } from './limits.js';
+import type { MachineReport } from './machine-report.js';
 import type { RootLog } from './log.js';
 import type { Machine } from './machine/machine.js';
+import { describeMachine } from './machine/report.js';
 import { Turn } from './machine/turn.js';
 import type { LoadNative } from './os/native.js';
 import { Monitor } from './session/monitor.js';
+import type { CommandRecorder } from './metrics/recorder.js';
+import { EventFeed } from './session/feed.js';
+import type { QmpTarget } from './session/target.js';
 import { openEndpoint, type OpenEndpoint } from './transport/endpoint.js';
 import { GREETING } from './version.js';
 
@@ -27,6 +32,8 @@ export interface MachineHostOptions {
   readonly native: () => NativeReport;
   /** A monitor waits for its first client before the machine is built. */
   readonly onWaiting: (endpoint: MonitorEndpoint) => void;
+  /** Counts commands for the metrics page. Default: nobody asks. */
+  readonly recorder?: CommandRecorder | undefined;
   /** Called once when the machine asks to end. */
   readonly onQuit: () => void;
 }
@@ -39,7 +46,8 @@ export class MachineHost {
   readonly name: string;
   readonly #options: MachineHostOptions;
   readonly #events: EventHub;
-  readonly #dispatcher: Dispatcher;
+  readonly #target: QmpTarget;
+  readonly #feed: EventFeed;
   readonly #endpoints: OpenEndpoint[] = [];
   readonly #monitors: Monitor[] = [];
   #webSocketMonitor: Monitor | undefined;
@@ -52,7 +60,8 @@ export class MachineHost {
     this.#options = options;
     this.name = options.config.name;
     this.#events = new EventHub({ ringSize: options.limits['event-ring'] });
-    this.#dispatcher = new Dispatcher({
+    this.#feed = new EventFeed(this.#events, options.limits['event-bytes']);
+    const dispatcher = new Dispatcher({
       greeting: GREETING,
       turn: this.#turn,
       log: options.log,
@@ -62,6 +71,7 @@ export class MachineHost {
         this.#failed = reject;
       }),
     });
+    this.#target = options.recorder?.watch(dispatcher) ?? dispatcher;
   }
 
   /** Opens the monitors. @throws Error naming the endpoint and the reason */
@@ -93,8 +103,26 @@ export class MachineHost {
     this.#webSocketMonitor ??= this.#newMonitor(false);
     return this.#webSocketMonitor;
   }
+  /** The events endpoint of WebSocket clients. */
+  get feed(): EventFeed {
+    return this.#feed;
+  }
   get clients(): number {
     return this.#monitors.reduce((sum, { clients }) => sum + clients, 0);
+  }
+  /** Undefined as long as the machine is being built. */
+  report(): MachineReport | undefined {
+    const { sequence, stream, tally } = this.#events;
+    if (this.#machine === undefined) return undefined;
+    const { devices, backends, ...rest } = describeMachine(this.#machine);
+    return {
+      name: this.name,
+      ...rest,
+      clients: { qmp: this.clients, events: this.#feed.clients },
+      events: { stream, sequence, ...tally },
+      devices,
+      backends,
+    };
   }
   /** A signal ends the machine: SHUTDOWN now. */
   announceShutdown(): void {
@@ -103,6 +131,7 @@ export class MachineHost {
   /** Ends all clients, gives everything back. Safe to call twice. */
   async stop(): Promise<void> {
     for (const endpoint of this.#endpoints.splice(0)) await endpoint.close();
+    this.#feed.close();
     await Promise.all(this.#monitors.splice(0).map((monitor) => monitor.close()));
     await this.#machine?.close();
     this.#events.close();
@@ -124,7 +153,7 @@ export class MachineHost {
   #newMonitor(pretty: boolean): Monitor {
     const { log, limits } = this.#options;
     const monitor = new Monitor({
-      target: this.#dispatcher,
+      target: this.#target,
       events: this.#events,
       log,
       limits,

@@ -25,6 +25,13 @@ const hostWallClock = (): Timestamp => {
   return { seconds: Math.floor(ms / 1000), microseconds: (ms % 1000) * 1000 };
 };
 
+/** What became of events on their way to clients, once for each client. */
+export interface EventTally {
+  sent: number;
+  /** Subscribed events that slow or late clients did not get. */
+  lost: number;
+}
+
 /**
  * The event stream of one machine: stamps, limits the rate, numbers, keeps the latest for replay,
  * and hands each event to every sink in the same order.
@@ -34,6 +41,8 @@ const hostWallClock = (): Timestamp => {
 export class EventHub {
   /** UUID of this start of the machine. */
   readonly stream: string;
+  /** Kept by those who deliver. */
+  readonly tally: EventTally = { sent: 0, lost: 0 };
   readonly #wallClock: () => Timestamp;
   readonly #throttle: Throttle;
   readonly #ringSize: number;

@@ -23,6 +23,7 @@ export class Subscription {
     this.#names = names === undefined || names.includes('*') ? undefined : new Set(names);
     this.#next = Math.max(since + 1, hub.oldest);
     this.lostBefore = this.#next - since - 1;
+    hub.tally.lost += this.lostBefore;
   }
 
   #wants(event: StampedEvent): boolean {
@@ -35,6 +36,7 @@ export class Subscription {
     this.#next = event.seq + 1;
     if (!this.#wants(event)) return;
     this.#lost++;
+    this.#hub.tally.lost++;
     this.#lastLost = event.seq;
   }
 

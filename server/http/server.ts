@@ -1,7 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 import type { Limits } from '../limits.js';
-import { isLoopback, isTrusted } from './origin.js';
-import type { Lookup, QmpUpgrades } from './upgrade.js';
+import { Access } from './access.js';
+import { isLoopback } from './origin.js';
+import type { PageSource } from './pages.js';
+import type { FeedLookup, Lookup, Upgrades } from './upgrade.js';
 
 /** What `/healthz` answers. */
 export interface Health {
@@ -12,12 +14,18 @@ export interface Health {
 }
 
 export interface HttpServerOptions {
-  /** A loopback name or address. */
+  /** A loopback name or address, or any when there is a token. */
   readonly host: string;
   /** 0 picks one. */
   readonly port: number;
+  /** What clients must show. Default: nothing. */
+  readonly token?: string | undefined;
   readonly lookup: Lookup;
+  /** Default: no machine has an events endpoint. */
+  readonly feeds?: FeedLookup;
   readonly health: () => Health;
+  /** Default: `/healthz` is the only page. */
+  readonly pages?: PageSource;
   readonly limits: Limits;
 }
 
@@ -26,27 +34,29 @@ export interface HttpAddress {
   readonly port: number;
 }
 
-/** HTTP for people and probes, and the way in for QMP over WebSocket. */
+/** HTTP for people and probes, and the way in for QMP and events over WebSocket. */
 export class HttpServer {
   readonly #options: HttpServerOptions;
+  readonly #access: Access;
   #app: FastifyInstance | undefined;
-  #upgrades: QmpUpgrades | undefined;
+  #upgrades: Upgrades | undefined;
 
   constructor(options: HttpServerOptions) {
     this.#options = options;
+    this.#access = new Access(options.token);
   }
 
   /**
    * Listens.
    *
    * @returns where, with the port that was picked
-   * @throws Error when the address is not ours alone, or in use
+   * @throws Error when the address is not ours alone and needs no token, or is in use
    */
   async start(): Promise<HttpAddress> {
     const { host, port } = this.#options;
-    if (!isLoopback(host))
+    if (!isLoopback(host) && !this.#access.needsToken)
       throw new Error(
-        `--listen ${host}:${String(port)}: only loopback addresses are accepted, such as 127.0.0.1`,
+        `--listen ${host}:${String(port)}: without --token-file only loopback addresses are accepted, such as 127.0.0.1`,
       );
     const app = await this.#build();
     this.#app = app;
@@ -68,21 +78,31 @@ export class HttpServer {
 
   /** Loads Fastify and ws: not needed before somebody wants HTTP. */
   async #build(): Promise<FastifyInstance> {
-    const [{ fastify }, { QmpUpgrades }] = await Promise.all([
+    const [{ fastify }, { Upgrades }, { addPages, addRefusals }] = await Promise.all([
       import('fastify'),
       import('./upgrade.js'),
+      import('./pages.js'),
     ]);
-    const { limits, lookup, health } = this.#options;
+    const { limits, lookup, feeds, health, pages } = this.#options;
     const app = fastify({ forceCloseConnections: true });
     app.addHook('onRequest', async (request, reply) => {
-      if (!isTrusted(request.headers.host, request.headers.origin))
-        await reply.code(403).send({ error: 'this host or origin may not ask' });
+      const refusal = this.#access.check(request.raw);
+      if (refusal === undefined) return;
+      if (refusal.status === 401) void reply.header('www-authenticate', 'Bearer');
+      await reply.code(refusal.status).send({ error: refusal.reason });
     });
+    addRefusals(app);
     app.get('/healthz', () => {
       const { machines, ...rest } = health();
       return { ...rest, machines: { count: machines.length, names: machines } };
     });
-    this.#upgrades = new QmpUpgrades(lookup, limits['websocket-frame-bytes']);
+    if (pages !== undefined) addPages(app, pages);
+    this.#upgrades = new Upgrades({
+      access: this.#access,
+      lookup,
+      feeds: feeds ?? (() => undefined),
+      maxPayload: limits['websocket-frame-bytes'],
+    });
     app.server.maxConnections = limits['http-connections'];
     app.server.on('upgrade', this.#upgrades.onUpgrade);
     return app;

@@ -64,6 +64,7 @@ class Draft {
   qtest: MonitorEndpoint | undefined;
   qtestLog: string | undefined;
   listen: DaemonConfig['listen'];
+  tokenFile: string | undefined;
   logLevel: LogLevel = 'warn';
   logFile: string | undefined;
   pidfile: string | undefined;
@@ -140,6 +141,9 @@ const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
   },
   listen: (draft, origin, text) => {
     draft.listen = readListen(origin, text);
+  },
+  'token-file': (draft, _origin, text) => {
+    draft.tokenFile = text;
   },
   'log-level': (draft, origin, text) => {
     const level = LOG_LEVELS.find((known) => known === text);
@@ -244,6 +248,7 @@ const finish = (draft: Draft): Options => {
       },
     ],
     listen: draft.listen,
+    tokenFile: draft.tokenFile,
     limits: limitsWith(draft.limits),
     logLevel: draft.logLevel,
     logFile: draft.logFile,

@@ -20,7 +20,10 @@ Management
   -qmp-pretty ...                             the same, with indented output
   -chardev socket,id=ID,path=PATH|fd=N[,server=on][,wait=off]
   -mon chardev=ID,mode=control[,pretty=on]    the same in two steps
-  --listen HOST:PORT      HTTP, and QMP over WebSocket at /qmp (off by default)
+  --listen HOST:PORT      HTTP pages, and over WebSocket QMP at /qmp and events at /events
+                          (off by default)
+  --token-file FILE       secret that HTTP and WebSocket clients must show; needed for any address
+                          but loopback
 
 Process
   -daemonize, -pidfile FILE, -run-with exit-with-parent=on

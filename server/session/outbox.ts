@@ -82,9 +82,10 @@ export class EventOutbox implements EventSink {
   }
 
   #send(event: StampedEvent, numbered: boolean): void {
-    const { connection, pretty } = this.#options;
+    const { connection, hub, pretty } = this.#options;
     const text = event.text({ pretty, numbered });
     this.#unread += text.length;
+    hub.tally.sent++;
     connection.send(text);
   }
 }
