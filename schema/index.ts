@@ -1,7 +1,12 @@
+import * as absent from './absent.js';
+import * as board from './board.js';
+import * as chardev from './chardev.js';
 import * as control from './control.js';
 import * as events from './events.js';
 import * as guest from './guest.js';
+import * as humanMonitor from './human-monitor.js';
 import * as memory from './memory.js';
+import * as migration from './migration.js';
 import * as pci from './pci.js';
 import * as qdev from './qdev.js';
 import * as qom from './qom.js';
@@ -16,7 +21,12 @@ export const subjects: readonly Subject[] = [
   { title: 'Devices', module: qdev },
   { title: 'PCI', module: pci },
   { title: 'Memory', module: memory },
+  { title: 'Character devices', module: chardev },
   { title: 'Guest side', module: guest },
+  { title: 'Board', module: board },
+  { title: 'Migration', module: migration },
+  { title: 'What is not there', module: absent },
+  { title: 'Human monitor', module: humanMonitor },
 ];
 
 export const modules: readonly SchemaModule[] = subjects.map(({ module }) => module);

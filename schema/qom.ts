@@ -63,3 +63,19 @@ export const qomListProperties = command('qom-list-properties', {
   args: { typename: str('name of an object type') },
   returns: arr(ObjectPropertyInfo, 'the properties'),
 });
+
+export const ObjectPropertyValue = object('ObjectPropertyValue', {
+  name: str('name of the property'),
+  type: str('type, as qom-list gives it'),
+  value: opt(any('value; absent when it cannot be read')),
+});
+export const ObjectPropertiesValues = object('ObjectPropertiesValues', {
+  properties: arr(ObjectPropertyValue, 'the properties of one object'),
+});
+export const qomListGet = command('qom-list-get', {
+  doc: 'List the properties of several objects with their values; one bad path fails all.',
+  since: '0.1',
+  allowPreconfig: true,
+  args: { paths: arr(str('absolute or partial path'), 'the objects') },
+  returns: arr(ObjectPropertiesValues, 'the objects, in the order of the paths'),
+});

@@ -132,6 +132,15 @@ export class MemoryRegion {
     return this.#subregions;
   }
 
+  /** What an alias shows; undefined for other kinds. */
+  get aliased(): { readonly target: MemoryRegion; readonly offset: bigint } | undefined {
+    return this.#content.window;
+  }
+  /** Whether this is memory that the guest side cannot write. */
+  get rom(): boolean {
+    return this.#content.ram?.readonly === true;
+  }
+
   /** The host memory behind a RAM region; undefined for other kinds. */
   get host(): { readonly memory: HostMemory; readonly offset: bigint } | undefined {
     return this.#content.ram;

@@ -6,9 +6,9 @@ import { deviceNotFound, QmpError, refused } from '../../schema/error.js';
 import type { JsonValue } from '../../schema/json.js';
 import type { Handlers, Infer } from '../../schema/lang.js';
 import type * as qom from '../../schema/qom.js';
-import type { ObjectPropertyInfo } from '../../schema/qom.js';
+import type { ObjectPropertyInfo, ObjectPropertyValue } from '../../schema/qom.js';
 import { propertiesOf } from '../machine/device-properties.js';
-import { findForList, findObject } from '../machine/qom.js';
+import { findForList, findObject, type QomObject } from '../machine/qom.js';
 import type { TypeRegistry } from '../machine/type-registry.js';
 import type { CommandContext } from './context.js';
 
@@ -57,8 +57,25 @@ const allProperties = (types: TypeRegistry, typename: string): PropertyInfo[] =>
   return [...base, ...own, ...boardProperties(types, typename)];
 };
 
+/** Properties with their values, as far as they can be read. */
+const valuesOf = (object: QomObject): Infer<typeof ObjectPropertyValue>[] =>
+  object.list().map(({ name, type }) => {
+    const value = tryGet(object, name);
+    return value === undefined ? { name, type } : { name, type, value };
+  });
+const tryGet = (object: QomObject, name: string): JsonValue | undefined => {
+  try {
+    return object.get(name);
+  } catch (error) {
+    if (error instanceof QmpError) return undefined;
+    throw error;
+  }
+};
+
 export const qomHandlers = {
   'qom-list': ({ path }, { machine }) => findForList(machine.root, path).list(),
+  'qom-list-get': ({ paths }, { machine }) =>
+    paths.map((path) => ({ properties: valuesOf(findForList(machine.root, path)) })),
   'qom-get': ({ path, property }, { machine }) => findObject(machine.root, path).get(property),
   'qom-set': ({ path, property, value }, { machine }) => {
     findObject(machine.root, path).set(property, value as JsonValue);

@@ -8,10 +8,15 @@ import { writeJson } from '../framing/writer.js';
 import type { Machine } from '../machine/machine.js';
 import { PreparedJson } from '../session/target.js';
 import type { CommandContext } from './context.js';
+import { absentHandlers } from './absent.js';
+import { boardHandlers } from './board.js';
+import { chardevHandlers } from './chardev.js';
 import { controlHandlers, type ControlServices } from './control.js';
 import { eventHandlers } from './events.js';
 import { guestHandlers } from './guest.js';
+import { humanMonitorHandlers } from './human-monitor.js';
 import { memoryHandlers } from './memory.js';
+import { migrationHandlers } from './migration.js';
 import { pciHandlers } from './pci.js';
 import { qdevHandlers } from './qdev.js';
 import { qomHandlers } from './qom.js';
@@ -46,10 +51,15 @@ export const commandTable = (
   const names = defs.map(({ name }) => name).reverse();
   const control = controlHandlers({ commandNames: () => names, schema: schemaOnce(), native });
   const handlers: Record<string, AnyHandler> = {
+    ...absentHandlers,
+    ...boardHandlers,
     ...control,
+    ...chardevHandlers,
     ...eventHandlers,
     ...guestHandlers,
+    ...humanMonitorHandlers,
     ...memoryHandlers,
+    ...migrationHandlers(),
     ...pciHandlers,
     ...qdevHandlers,
     ...qomHandlers,

@@ -14,6 +14,7 @@ import { Powerdown } from '../../schema/control.js';
 import { refused } from '../../schema/error.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
 import { DeviceDeleted, DeviceUnplugGuestError } from '../../schema/qdev.js';
+import type { MonitorConfig } from '../config.js';
 import type { RootLog } from '../log.js';
 import type { DeviceEntry } from './device-entry.js';
 import { DeviceTable } from './device-table.js';
@@ -27,6 +28,12 @@ import { VirtualClock } from './virtual-clock.js';
 
 export const GUEST_POLICIES = ['manual', 'accept', 'reject'] as const;
 export type GuestPolicy = (typeof GUEST_POLICIES)[number];
+
+/** What a reset and a shutdown do (`set-action`). */
+export interface Actions {
+  readonly reboot: 'reset' | 'shutdown';
+  readonly shutdown: 'poweroff' | 'pause';
+}
 
 /** `-global DRIVER.PROPERTY=VALUE`. */
 export interface GlobalSetting {
@@ -51,6 +58,8 @@ export interface MachineOptions {
   readonly defaults: boolean;
   readonly guestPolicy: GuestPolicy;
   readonly globals: readonly GlobalSetting[];
+  /** Where the monitors meet their clients. */
+  readonly monitors?: readonly MonitorConfig[];
   readonly types: TypeRegistry;
   readonly hostMemory: HostMemoryService;
   readonly log: RootLog;
@@ -75,6 +84,7 @@ export class Machine {
   readonly #object: QomObject;
   readonly #deferred: (() => void)[] = [];
   #guestPolicy: GuestPolicy;
+  #actions: Actions = { reboot: 'reset', shutdown: 'poweroff' };
   #ready = false;
   #closed = false;
 
@@ -154,10 +164,23 @@ export class Machine {
     if (!paused) this.runState.begin();
   }
 
+  /** What `set-action` chose; of these only reset and shutdown can happen here. */
+  setActions(actions: Partial<Actions>): void {
+    this.#actions = { ...this.#actions, ...actions };
+  }
   /** `system_reset`: devices, then the platform, then RESET; removals it completes are told later. */
   reset(): void {
+    if (this.#actions.reboot === 'shutdown') {
+      this.#shutdownInsteadOfReset();
+      return;
+    }
     this.#resetDevices('warm');
     this.runState.reset();
+  }
+  #shutdownInsteadOfReset(): void {
+    const reason = 'host-qmp-system-reset';
+    if (this.#actions.shutdown === 'poweroff') this.shutdown(reason);
+    else this.runState.shutdownAndPause(reason);
   }
   powerdown(): void {
     this.options.emit(Powerdown, {});

@@ -4,12 +4,13 @@ import type { Log } from '../../devices/core/device.js';
 import { refused } from '../../schema/error.js';
 import type { JsonObject } from '../../schema/json.js';
 import type { ArgsOf, Infer } from '../../schema/lang.js';
-import { objectAdd, type Memdev } from '../../schema/memory.js';
+import { objectAdd, type IothreadProperties, type Memdev } from '../../schema/memory.js';
 import { checkArguments } from '../../schema/validate.js';
 import { isIdentifier } from './identifier.js';
 import { QomObject } from './qom.js';
 
 type ObjectArguments = ArgsOf<typeof objectAdd>;
+type IothreadArguments = Infer<typeof IothreadProperties>;
 type BackendArguments = Parameters<typeof prepareBackend>[0];
 
 export interface ObjectTableOptions {
@@ -44,7 +45,7 @@ export class ObjectTable {
     const { id } = args;
     if (!isIdentifier(id)) throw refused(`Parameter 'id' expects an identifier`);
     if (!isBackend(args)) {
-      this.#options.container.addChild(id, new QomObject(args['qom-type']));
+      this.#options.container.addChild(id, new QomObject(args['qom-type'], args));
       return;
     }
     const prepared = prepareBackend(args, this.#options);
@@ -64,6 +65,12 @@ export class ObjectTable {
     object.unparent();
     this.#backends.delete(id);
     backend?.close();
+  }
+  /** The iothread objects: id and properties. */
+  iothreads(): { readonly id: string; readonly args: IothreadArguments }[] {
+    return [...this.#options.container.children]
+      .filter(([, object]) => object.typeName === 'iothread')
+      .map(([id, object]) => ({ id, args: object.instance as IothreadArguments }));
   }
   memdevs(): Infer<typeof Memdev>[] {
     return [...this.#backends.values()].map((backend) => backend.info());

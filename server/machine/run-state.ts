@@ -1,5 +1,6 @@
 import type { EventData, EventDef } from '../../schema/lang.js';
 import { Reset, Resume, Shutdown, Stop } from '../../schema/control.js';
+import { refused } from '../../schema/error.js';
 import type { VirtualClock } from './virtual-clock.js';
 
 export type RunStatus = 'prelaunch' | 'running' | 'paused' | 'shutdown';
@@ -29,8 +30,10 @@ export class RunState {
     this.#status = 'running';
     this.#clock.start();
   }
+  /** @throws QmpError after a shutdown that left the machine in place, until it is reset */
   cont(): void {
     if (this.running) return;
+    if (this.#status === 'shutdown') throw refused('Resetting the Virtual Machine is required');
     this.begin();
     this.#emit(Resume, {});
   }
@@ -45,6 +48,14 @@ export class RunState {
   reset(): void {
     this.#emit(Reset, { guest: false, reason: 'host-qmp-system-reset' });
     if (!this.running) this.#status = 'prelaunch';
+  }
+  /** A shutdown that keeps the machine, as with `set-action shutdown=pause`. */
+  shutdownAndPause(reason: ShutdownReason): void {
+    this.shutdown(reason);
+    if (!this.running) return;
+    this.#status = 'shutdown';
+    this.#clock.stop();
+    this.#emit(Stop, {});
   }
   shutdown(reason: ShutdownReason): void {
     this.#emit(Shutdown, { guest: false, reason });

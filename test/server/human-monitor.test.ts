@@ -1,0 +1,133 @@
+import t from 'tap';
+import { startMachine, type TestMachine } from '../support/machine.js';
+
+const WORDS = [
+  ...['-M', 'q35', '-S', '-nodefaults', '-name', 'box'],
+  ...['-object', 'memory-backend-ram,id=m1,size=1M'],
+  ...['-device', 'pcie-root-port,id=rp1,chassis=1,slot=1,addr=1.0'],
+  ...['-device', 'ivshmem-plain,id=iv1,memdev=m1,bus=rp1'],
+];
+const line = async ({ run }: TestMachine, text: string): Promise<string> =>
+  (await run('human-monitor-command', { 'command-line': text })) as string;
+
+t.test('the human monitor answers with lines that end in CR LF', async (t) => {
+  const machine = await startMachine(t, WORDS);
+  for (const [text, answer] of [
+    ['', ''],
+    ['   ', ''],
+    ['info status', 'VM status: paused (prelaunch)\r\n'],
+    ['  info   status  ', 'VM status: paused (prelaunch)\r\n'],
+    ['info name', 'box\r\n'],
+    ['info kvm', 'kvm support: not compiled\r\n'],
+    ['nope', "unknown command: 'nope'\r\n"],
+    ['nope a b', "unknown command: 'nope'\r\n"],
+    ['info nope', "unknown command: 'info nope'\r\n"],
+    ['help nope', "unknown command: 'nope'\r\n"],
+    ['help info nope', "unknown command: 'info nope'\r\n"],
+    ['device_del zz', "Error: Device 'zz' not found\r\n"],
+    ['device_add', "Error: Parameter 'driver' is missing\r\n"],
+    ['device_add nosuch', "Error: 'nosuch' is not a valid device model name\r\n"],
+    ['object_del m1', "Error: object 'm1' is in use, can not be deleted\r\n"],
+    ['object_del', 'object_del: string expected\r\nTry "help object_del" for more information\r\n'],
+    [
+      's x',
+      'stop|s: extraneous characters at the end of line\r\nTry "help s" for more information\r\n',
+    ],
+    [
+      'info version x',
+      'version: extraneous characters at the end of line\r\nTry "help info version" for more information\r\n',
+    ],
+    ['qom-list', '/\r\n'],
+    [
+      'qom-list /objects',
+      'type (string)\r\nm1 (child<memory-backend-ram>)\r\npc.ram (child<memory-backend-ram>)\r\n',
+    ],
+    ['qom-get /objects/m1 size', '1048576\r\n'],
+    ['qom-get /objects/m1 policy', '"default"\r\n'],
+    ['qom-get /nope size', "Error: Device '/nope' not found\r\n"],
+    [
+      'info qom-tree /objects',
+      '/objects (container)\r\n  /m1 (memory-backend-ram)\r\n  /pc.ram (memory-backend-ram)\r\n',
+    ],
+    ['info qom-tree /nope', "Path '/nope' could not be resolved.\r\n"],
+    ['cont', ''],
+    ['info status', 'VM status: running\r\n'],
+    ['s', ''],
+    ['info status', 'VM status: paused\r\n'],
+  ] as const)
+    t.equal(await line(machine, text), answer, `'${text}'`);
+});
+
+t.test('info without a subcommand explains each in a line of two words and more', async (t) => {
+  const machine = await startMachine(t, WORDS);
+  const help = await line(machine, 'info');
+  t.equal(help, await line(machine, 'help info'));
+  const lines = help.split('\r\n').filter((text) => text !== '');
+  t.equal(lines.length > 8, true);
+  for (const text of lines) t.match(text, /^info \S+ .*-- \S/);
+  t.match(await line(machine, 'help'), /^stop\|s {2}-- /m);
+});
+
+t.test('info pci, qtree, memdev and mtree have the layout of QEMU', async (t) => {
+  const machine = await startMachine(t, WORDS);
+  t.match(
+    await line(machine, 'info pci'),
+    [
+      '  Bus  0, device   1, function 0:',
+      '    PCI bridge: PCI device 1b36:000c',
+      '      IRQ 0, pin A',
+      '      BUS 0.',
+      '      secondary bus 0.',
+      '      subordinate bus 0.',
+      '      IO range [0xf000, 0x0fff]',
+      '      memory range [0xfff00000, 0x000fffff]',
+      '      prefetchable memory range [0xfff00000, 0x000fffff]',
+      '      BAR0: 32 bit memory at 0xffffffffffffffff [0x00000ffe].',
+      '      id "rp1"',
+      '',
+    ].join('\r\n'),
+  );
+  t.match(
+    await line(machine, 'info qtree'),
+    [
+      '            class RAM controller, addr 00:00.0, pci id 1af4:1110 (sub 1af4:1100)',
+      '            bar 0: mem at 0xffffffffffffffff [0xfe]',
+      '            bar 2: mem at 0xffffffffffffffff [0xffffe]',
+      '',
+    ].join('\r\n'),
+  );
+  t.match(await line(machine, 'info qtree'), '          dev: ivshmem-plain, id "iv1"\r\n');
+  t.match(
+    await line(machine, 'info memdev'),
+    [
+      'memory backend: m1',
+      '  size:  1048576',
+      '  merge: true',
+      '  dump: true',
+      '  prealloc: false',
+      '  share: false',
+      '  reserve: true',
+      '  policy: default',
+      '  host nodes: ',
+      '',
+    ].join('\r\n'),
+  );
+  const tree = await line(machine, 'info mtree');
+  t.match(tree, '  0000000000000000-ffffffffffffffff (prio 0, i/o): system\r\n');
+  t.match(
+    tree,
+    '    0000000000000000-0000000007ffffff (prio 0, ram): alias ram-below-4g @pc.ram 0000000000000000-0000000007ffffff\r\n',
+  );
+});
+
+t.test('a CPU that is not there is refused', async (t) => {
+  const { run } = await startMachine(t, WORDS);
+  const args = { 'command-line': 'info status', 'cpu-index': 5n };
+  await t.rejects(run('human-monitor-command', args), {
+    message: "Parameter 'cpu-index' expects a CPU number",
+  });
+  t.equal(
+    await run('human-monitor-command', { ...args, 'cpu-index': 0n }),
+    'VM status: paused (prelaunch)\r\n',
+  );
+});
