@@ -122,8 +122,13 @@ export class TerminalConsole implements ShellConsole {
     this.#lines.write(null, { ctrl: true, name: 'e' });
     this.#lines.write(null, { ctrl: true, name: 'u' });
     this.#queue.length = 0;
-    if (this.#waiting === undefined) this.onInterrupt?.();
-    else this.#give(INTERRUPT);
+    if (this.#waiting === undefined) {
+      this.onInterrupt?.();
+      return;
+    }
+    this.#give(INTERRUPT);
+    // Nothing is left of the prompt: the next one may be another.
+    this.#lines.prompt(true);
   }
 
   #end(): void {

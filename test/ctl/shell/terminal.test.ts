@@ -1,0 +1,127 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { privateFolder, startDaemon } from '../../support/daemon.js';
+import { noTmux, Terminal } from '../../support/tmux.js';
+
+const PROGRAM = new URL('../../../dist/bin/qmemctl.js', import.meta.url).pathname;
+const MACHINE = ['-M', 'q35', '-device', 'pcie-root-port,id=port0'];
+
+/** A shell in a terminal on a daemon in this process. */
+const startShell = async (t: Test, words = '', size: { columns?: number; rows?: number } = {}) => {
+  const { qmp, socket, daemon } = await startDaemon(t, MACHINE);
+  const history = join(privateFolder(t), 'history');
+  const terminal = await Terminal.start(
+    t,
+    `QMEMCTL_HISTORY=${history} '${process.execPath}' '${PROGRAM}' -s ${socket} shell ${words};` +
+      ' echo status $?; read',
+    size,
+  );
+  await terminal.until(endsWith('(qmp)'));
+  return { qmp, daemon, terminal, history };
+};
+const endsWith =
+  (...wanted: string[]) =>
+  (lines: readonly string[]): boolean =>
+    JSON.stringify(lines.slice(-wanted.length)) === JSON.stringify(wanted);
+
+t.test('the shell in a real terminal', { skip: noTmux }, async (t) => {
+  t.test('Tab completes commands, arguments, values and ids', async (t) => {
+    const { terminal } = await startShell(t);
+    await terminal.type('query-sta');
+    await terminal.press('Tab');
+    await terminal.until(endsWith('(qmp) query-status'));
+    await terminal.press('Enter');
+    await terminal.until(endsWith('{"return": {"status": "running", "running": true}}', '(qmp)'));
+    await terminal.type('device_del i');
+    await terminal.press('Tab');
+    await terminal.until(endsWith('(qmp) device_del id='));
+    await terminal.type('po');
+    await terminal.press('Tab');
+    await terminal.until(endsWith('(qmp) device_del id=port0'));
+    t.strictSame((await terminal.cursor())[0], '(qmp) device_del id=port0 '.length);
+    await terminal.press('C-c');
+    await terminal.until(endsWith('(qmp)'));
+    await terminal.type('object-add qom-type=memory-backend-m');
+    await terminal.press('Tab');
+    await terminal.until(endsWith('(qmp) object-add qom-type=memory-backend-memfd'));
+    await terminal.type('sha');
+    await terminal.press('Tab');
+    await terminal.until(endsWith('(qmp) object-add qom-type=memory-backend-memfd share='));
+    await terminal.type('t');
+    await terminal.press('Tab');
+    await terminal.until(endsWith('(qmp) object-add qom-type=memory-backend-memfd share=true'));
+  });
+
+  t.test('events appear above the line being typed, and the cursor stays in it', async (t) => {
+    const { terminal, qmp } = await startShell(t);
+    await terminal.type('query-name');
+    await terminal.press('Left', 'Left');
+    await terminal.until(endsWith('(qmp) query-name'));
+    await qmp.execute('stop');
+    const lines = await terminal.until((now) => now.some((line) => line.includes('"STOP"')));
+    t.equal(lines.at(-1), '(qmp) query-name', 'the line is whole');
+    t.match(lines.at(-2), /"event": "STOP"|"seq": 1\}$/);
+    const [column, row] = await terminal.cursor();
+    t.equal(column, '(qmp) query-na'.length, 'the cursor is where it was');
+    t.equal(row, lines.length - 1);
+    await terminal.press('Enter');
+    await terminal.until(endsWith('(qmp) query-name', '{"return": {}}', '(qmp)'));
+  });
+
+  t.test('a line of several rows is not broken either', async (t) => {
+    const { terminal, qmp } = await startShell(t, '', { columns: 40, rows: 20 });
+    const long = `query-name x=${'abcdefghij'.repeat(8)}`;
+    await terminal.type(long);
+    const whole = `(qmp) ${long}`;
+    const rows = [whole.slice(0, 40), whole.slice(40, 80), whole.slice(80)];
+    await terminal.until(endsWith(...rows));
+    for (const command of ['stop', 'cont', 'stop']) await qmp.execute(command);
+    const lines = await terminal.until(
+      (now) => now.filter((line) => line.includes('timestamp')).length === 3,
+    );
+    t.strictSame(lines.slice(-3), rows);
+    t.equal(lines.filter((line) => line.startsWith('(qmp)')).length, 1, 'drawn once');
+  });
+
+  t.test('statements go on while brackets are open; Ctrl-C gives up', async (t) => {
+    const { terminal, history } = await startShell(t);
+    await terminal.type('{"execute":');
+    await terminal.press('Enter');
+    await terminal.until(endsWith('(qmp) {"execute":', '...'));
+    await terminal.type("'query-name'}");
+    await terminal.press('Enter');
+    await terminal.until(endsWith("... 'query-name'}", '{"return": {}}', '(qmp)'));
+    await terminal.type('transaction(');
+    await terminal.press('Enter');
+    await terminal.until(endsWith('(qmp) transaction(', 'trans>'));
+    await terminal.press('C-c');
+    await terminal.until(endsWith('(qmp) transaction(', '(qmp)'));
+    await terminal.type('query-name now');
+    await terminal.press('Enter');
+    await terminal.until(endsWith("'now' is not key=value", '(qmp)'));
+    await terminal.press('Up');
+    await terminal.until(endsWith('(qmp) query-name now'));
+    await terminal.press('C-c');
+    await terminal.until(endsWith("'now' is not key=value", '(qmp)'));
+    await terminal.press('C-d');
+    await terminal.until(endsWith('(qmp)', 'status 0'));
+    t.equal(statSync(history).mode & 0o777, 0o600);
+    t.strictSame(readFileSync(history, 'utf8').split('\n'), [
+      '{"execute":',
+      "'query-name'}",
+      'transaction(',
+      'query-name now',
+      '',
+    ]);
+  });
+
+  t.test('the next shell remembers; quit ends the machine and the shell', async (t) => {
+    const { terminal, history } = await startShell(t);
+    await terminal.type('quit');
+    await terminal.press('Enter');
+    await terminal.until((lines) => lines.includes('status 0'));
+    t.match(await terminal.screen(), /"SHUTDOWN"|closed the connection/);
+    t.equal(readFileSync(history, 'utf8'), 'quit\n');
+  });
+});
