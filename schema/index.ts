@@ -1,5 +1,6 @@
 import * as absent from './absent.js';
 import * as board from './board.js';
+import * as chardev from './chardev.js';
 import * as control from './control.js';
 import * as events from './events.js';
 import * as guest from './guest.js';
@@ -20,6 +21,7 @@ export const subjects: readonly Subject[] = [
   { title: 'Devices', module: qdev },
   { title: 'PCI', module: pci },
   { title: 'Memory', module: memory },
+  { title: 'Character devices', module: chardev },
   { title: 'Guest side', module: guest },
   { title: 'Board', module: board },
   { title: 'Migration', module: migration },

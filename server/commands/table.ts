@@ -10,6 +10,7 @@ import { PreparedJson } from '../session/target.js';
 import type { CommandContext } from './context.js';
 import { absentHandlers } from './absent.js';
 import { boardHandlers } from './board.js';
+import { chardevHandlers } from './chardev.js';
 import { controlHandlers, type ControlServices } from './control.js';
 import { eventHandlers } from './events.js';
 import { guestHandlers } from './guest.js';
@@ -53,6 +54,7 @@ export const commandTable = (
     ...absentHandlers,
     ...boardHandlers,
     ...control,
+    ...chardevHandlers,
     ...eventHandlers,
     ...guestHandlers,
     ...humanMonitorHandlers,

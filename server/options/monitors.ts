@@ -136,7 +136,7 @@ export const resolveMons = (
       );
     if (taken.has(chardev)) throw new CommandLineError(origin, `chardev "${chardev}" is in use`);
     taken.add(chardev);
-    return { endpoint: found.endpoint, pretty };
+    return { label: chardev, endpoint: found.endpoint, pretty };
   });
 };
 
