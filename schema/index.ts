@@ -2,6 +2,7 @@ import * as absent from './absent.js';
 import * as board from './board.js';
 import * as chardev from './chardev.js';
 import * as control from './control.js';
+import * as descriptors from './descriptors.js';
 import * as events from './events.js';
 import * as guest from './guest.js';
 import * as humanMonitor from './human-monitor.js';
@@ -17,6 +18,7 @@ import type { Subject } from './reference.js';
 export const subjects: readonly Subject[] = [
   { title: 'Session and machine', module: control },
   { title: 'Subscriptions', module: events },
+  { title: 'Descriptors', module: descriptors },
   { title: 'Objects', module: qom },
   { title: 'Devices', module: qdev },
   { title: 'PCI', module: pci },

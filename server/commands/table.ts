@@ -12,6 +12,7 @@ import { absentHandlers } from './absent.js';
 import { boardHandlers } from './board.js';
 import { chardevHandlers } from './chardev.js';
 import { controlHandlers, type ControlServices } from './control.js';
+import { descriptorHandlers } from './descriptors.js';
 import { eventHandlers } from './events.js';
 import { guestHandlers } from './guest.js';
 import { humanMonitorHandlers } from './human-monitor.js';
@@ -55,6 +56,7 @@ export const commandTable = (
     ...boardHandlers,
     ...control,
     ...chardevHandlers,
+    ...descriptorHandlers,
     ...eventHandlers,
     ...guestHandlers,
     ...humanMonitorHandlers,

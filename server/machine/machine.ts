@@ -17,6 +17,7 @@ import { DeviceDeleted, DeviceUnplugGuestError } from '../../schema/qdev.js';
 import type { MonitorConfig } from '../config.js';
 import type { RootLog } from '../log.js';
 import type { DeviceEntry } from './device-entry.js';
+import { DescriptorSets } from './descriptor-sets.js';
 import { DeviceTable } from './device-table.js';
 import { GuestDrivers } from './guest-drivers.js';
 import { ObjectTable } from './object-table.js';
@@ -81,6 +82,7 @@ export class Machine {
   readonly memorySlots: MemorySlots;
   readonly turn: Turn;
   readonly drivers = new GuestDrivers();
+  readonly descriptorSets = new DescriptorSets();
   readonly #object: QomObject;
   readonly #deferred: (() => void)[] = [];
   #guestPolicy: GuestPolicy;
@@ -202,6 +204,7 @@ export class Machine {
     this.clock.close();
     await this.devices.close();
     this.objects.close();
+    this.descriptorSets.close();
   }
 
   /** The guest lets go of a function whose removal was asked for (`guest-eject`, guest policy). */

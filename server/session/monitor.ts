@@ -4,6 +4,7 @@ import type { EventHub } from '../events/hub.js';
 import { writeJson } from '../framing/writer.js';
 import type { Limits } from '../limits.js';
 import type { Connection } from '../transport/connection.js';
+import { DescriptorNames } from './descriptor-names.js';
 import { Session } from './session.js';
 import type { SessionContext } from './session.js';
 import type { QmpTarget } from './target.js';
@@ -24,11 +25,12 @@ const GRACE_MS = 1000;
 export class Monitor {
   readonly #context: SessionContext;
   readonly #sessions = new Set<Session>();
+  readonly #descriptors = new DescriptorNames();
   #onEmpty: (() => void) | undefined;
   #isClosed = false;
 
   constructor(options: MonitorOptions) {
-    this.#context = { pretty: false, ...options };
+    this.#context = { pretty: false, ...options, descriptors: this.#descriptors };
   }
 
   /** How many clients are connected. */
@@ -56,8 +58,12 @@ export class Monitor {
   async close(): Promise<void> {
     this.#isClosed = true;
     for (const session of this.#sessions) session.end();
-    if (this.#sessions.size === 0) return;
-    await new Promise<void>((resolve) => {
+    if (this.#sessions.size > 0) await this.#emptied();
+    this.#descriptors.close();
+  }
+
+  #emptied(): Promise<void> {
+    return new Promise((resolve) => {
       const deadline = setTimeout(() => {
         for (const session of this.#sessions) session.destroy();
       }, GRACE_MS);

@@ -13,7 +13,7 @@ import { readCapabilities } from './capabilities.js';
 import { isOutOfBand, readEnvelope } from './envelope.js';
 import type { Request } from './envelope.js';
 import { EventOutbox } from './outbox.js';
-import type { CommandClient, Outcome, QmpTarget } from './target.js';
+import type { CommandClient, NamedDescriptors, Outcome, QmpTarget } from './target.js';
 
 /** What all sessions of a monitor share. */
 export interface SessionContext {
@@ -23,6 +23,7 @@ export interface SessionContext {
   readonly log: Log;
   /** Many lines for each message, for people. */
   readonly pretty: boolean;
+  readonly descriptors: NamedDescriptors;
 }
 
 const NEGOTIATE = 'qmp_capabilities';
@@ -55,6 +56,8 @@ export class Session implements ConnectionHandlers, CommandClient {
   readonly #outbox: EventOutbox;
   /** In-band messages that wait; more than one only with out-of-band on. */
   readonly #queue: JsonItem[] = [];
+  /** What came with the input and no command has taken yet. */
+  #received: readonly number[] = [];
   #isNegotiated = false;
   #isOobOn = false;
   /** An in-band command has not finished. */
@@ -113,8 +116,7 @@ export class Session implements ConnectionHandlers, CommandClient {
   }
 
   onData(bytes: Buffer, descriptors: readonly number[]): void {
-    // No command takes a descriptor yet; what is not wanted must not stay open.
-    for (const fd of descriptors) closeSync(fd);
+    if (descriptors.length > 0) this.#keep(descriptors);
     if (this.#isOver) return;
     this.#stream.push(bytes);
     this.#pump();
@@ -134,6 +136,7 @@ export class Session implements ConnectionHandlers, CommandClient {
     this.#isOver = true;
     this.#isGone = true;
     this.#queue.length = 0;
+    this.#keep([]);
     this.#outbox.close();
     this.#gone?.abort();
     this.#onGone();
@@ -149,6 +152,28 @@ export class Session implements ConnectionHandlers, CommandClient {
     this.#hasSubscribed = true;
     const lost = BigInt(subscription.lostBefore);
     return { stream: hub.stream, sequence: BigInt(sequence), lost };
+  }
+
+  /** As QEMU: of the newest message with descriptors the first one counts, once. */
+  takeDescriptor(): number | undefined {
+    const [first, ...rest] = this.#received;
+    this.#received = rest;
+    this.#keep([]);
+    return first;
+  }
+
+  get descriptors(): NamedDescriptors {
+    return this.#context.descriptors;
+  }
+
+  /** Newer descriptors replace those that nobody wanted. */
+  #keep(descriptors: readonly number[]): void {
+    for (const fd of this.#received) closeSync(fd);
+    this.#received = descriptors;
+    if (this.#isOver) {
+      for (const fd of descriptors) closeSync(fd);
+      this.#received = [];
+    }
   }
 
   closeAfterReply(): void {

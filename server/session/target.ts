@@ -25,6 +25,14 @@ export type Outcome =
   | { readonly ok: true; readonly value: unknown }
   | { readonly ok: false; readonly class: ErrorClass; readonly desc: string };
 
+/** Descriptors that belong to a monitor: the names survive its clients. */
+export interface NamedDescriptors {
+  /** Takes `fd` over; closes what had the name before. */
+  set(name: string, fd: number): void;
+  /** Gives the descriptor away with its name; undefined when there is none. */
+  take(name: string): number | undefined;
+}
+
 /** The session as a command sees it. */
 export interface CommandClient {
   /** Turns qmemd's own events on for this session (`subscribe-events`). */
@@ -33,6 +41,10 @@ export interface CommandClient {
     sequence: bigint;
     lost: bigint;
   };
+  /** The descriptor that came last and nobody has taken; the caller owns it. */
+  takeDescriptor(): number | undefined;
+  /** The named descriptors of the client's monitor. */
+  readonly descriptors: NamedDescriptors;
   /** After the reply of the running command: flush, close, answer nothing more. */
   closeAfterReply(): void;
   /** Aborted when the client is gone. */

@@ -33,6 +33,8 @@ export interface TestMachine {
 
 const client: CommandClient = {
   subscribe: () => ({ stream: '', sequence: 0n, lost: 0n }),
+  takeDescriptor: () => undefined,
+  descriptors: { set: () => undefined, take: () => undefined },
   closeAfterReply: () => undefined,
   gone: new AbortController().signal,
 };
