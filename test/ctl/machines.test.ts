@@ -1,0 +1,115 @@
+import { chmodSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import t, { type Test } from 'tap';
+import { httpAddress, qmpAddress } from '../../ctl/address.js';
+import { privateFolder, startDaemon } from '../support/daemon.js';
+import { qmemctl } from '../support/qmemctl.js';
+
+const start = async (t: Test, words: readonly string[] = []) => {
+  const started = await startDaemon(t, ['-M', 'none', '--listen', '127.0.0.1:0', ...words]);
+  return { ...started, at: `127.0.0.1:${String(started.daemon.httpAddress?.port)}` };
+};
+
+t.test('where to connect', async (t) => {
+  for (const [given, machine, env, address] of [
+    ['/a/b', undefined, undefined, '/a/b'],
+    [undefined, undefined, '/c', '/c'],
+    ['ws://h:1', undefined, undefined, 'ws://h:1/qmp'],
+    ['ws://h:1/machines/x/qmp', undefined, undefined, 'ws://h:1/machines/x/qmp'],
+    ['ws://h:1/qmp', 'a b/c', undefined, 'ws://h:1/machines/a%20b%2Fc/qmp'],
+    [undefined, 'x', undefined, 'ws://127.0.0.1:7710/machines/x/qmp'],
+    [undefined, 'x', '/c', 'ws://127.0.0.1:7710/machines/x/qmp'],
+    [undefined, 'x', 'wss://h:1', 'wss://h:1/machines/x/qmp'],
+  ] as const)
+    t.equal(qmpAddress(given, machine, env === undefined ? {} : { QMEMD_SOCKET: env }), address);
+  t.throws(() => qmpAddress('/a', 'x', {}), { message: /^-m needs -s ws:/ });
+  t.throws(() => qmpAddress('ws://[', 'x', {}), { message: "'ws://[' is not a URL" });
+  t.equal(httpAddress('ws://h:1/qmp', {})?.href, 'http://h:1/');
+  t.equal(httpAddress('https://h:1', {})?.href, 'https://h:1/');
+  t.equal(httpAddress(undefined, {})?.href, 'http://127.0.0.1:7710/');
+  t.equal(httpAddress('/a', {}), undefined);
+});
+
+t.test('machines lists them over HTTP, -m reaches one', async (t) => {
+  const { at } = await start(t, ['-name', 'vm0']);
+  const { status, out } = await qmemctl(['-s', `ws://${at}`, 'machines']);
+  t.equal(status, 0);
+  const list = JSON.parse(out) as { machines: { name: string }[] };
+  t.equal(list.machines.length, 1);
+  const name = list.machines[0]?.name ?? '';
+  t.equal((await qmemctl(['-s', `http://${at}`, 'machines'])).out, out);
+  t.match(await qmemctl(['-s', `ws://${at}`, '-m', name, 'query-name']), {
+    status: 0,
+    out: /"vm0"/,
+  });
+  t.match(await qmemctl(['-s', `ws://${at}`, 'query-name']), { status: 0, out: /"vm0"/ });
+  t.match(await qmemctl(['-s', `ws://${at}`, '-m', 'nobody', 'query-name']), {
+    status: 1,
+    err: /404\n$/,
+  });
+});
+
+t.test('a socket is one machine', async (t) => {
+  const { socket } = await start(t, ['-name', 'vm0']);
+  const { status, out } = await qmemctl(['-s', socket, 'machines']);
+  t.equal(status, 0);
+  t.strictSame(JSON.parse(out), { machines: [{ name: 'vm0', socket }] });
+  t.match(await qmemctl(['-s', socket, '-m', 'x', 'stop']), { status: 2, err: /-m needs -s ws:/ });
+  t.match(await qmemctl(['-m', 'x', 'machines']), { status: 2, err: /no -m/ });
+  t.match(await qmemctl(['-s', 'ws://127.0.0.1:1', 'machines']), {
+    status: 1,
+    err: /^qmemctl: cannot connect to http:\/\/127.0.0.1:1\/machines: /,
+  });
+});
+
+t.test('the token of a file opens what asks for one', async (t) => {
+  const file = join(privateFolder(t), 'token');
+  writeFileSync(file, 'correct-horse-battery\n');
+  chmodSync(file, 0o600);
+  const { at } = await start(t, ['--token-file', file]);
+  t.match(await qmemctl(['-s', `ws://${at}`, 'machines']), {
+    status: 1,
+    err: /a token is needed \(--token-file\)\n$/,
+  });
+  t.match(await qmemctl(['-s', `ws://${at}`, 'query-status']), { status: 1, err: /401\n$/ });
+  const token = ['--token-file', file];
+  t.equal((await qmemctl(['-s', `ws://${at}`, ...token, 'machines'])).status, 0);
+  t.equal((await qmemctl(['-s', `ws://${at}`, ...token, 'query-status'])).status, 0);
+  t.match(await qmemctl(['--token-file', '/none', 'stop']), {
+    status: 2,
+    err: /^qmemctl: --token-file: ENOENT/,
+  });
+});
+
+t.test('a server that answers something else is one clear line', async (t) => {
+  const pages: [number, string][] = [
+    [200, 'hello'],
+    [404, '{}'],
+    [404, '{"machines": {"names": ["a", "b"]}}'],
+    [500, 'broken'],
+  ];
+  let page = pages[0];
+  const http = createServer((request, response) => {
+    const isHealth = request.url === '/healthz';
+    response.statusCode = isHealth ? 200 : (page?.[0] ?? 0);
+    response.end(page?.[1]);
+  });
+  http.listen(0, '127.0.0.1');
+  await once(http, 'listening');
+  t.teardown(() => {
+    http.closeAllConnections();
+    http.close();
+  });
+  const url = `http://127.0.0.1:${String((http.address() as AddressInfo).port)}`;
+  const ask = (which: number) => {
+    page = pages[which];
+    return qmemctl(['-s', url, 'machines']);
+  };
+  t.match(await ask(0), { status: 1, err: /JSON goes wrong at 'hello'\n$/ });
+  t.match(await ask(1), { status: 1, err: /it lists no machines\n$/ });
+  t.match(JSON.parse((await ask(2)).out), { machines: [{ name: 'a' }, { name: 'b' }] });
+  t.match(await ask(3), { status: 1, err: /: 500 broken\n$/ });
+});
