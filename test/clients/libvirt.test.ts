@@ -1,0 +1,89 @@
+import t from 'tap';
+import { eventually, type Cleanup } from '../support/daemon.js';
+import { Libvirt, libvirtMissing } from '../support/libvirt.js';
+
+/** libvirt starts qmemd as its emulator and drives it. reference/clients.md §2 */
+
+const missing = libvirtMissing();
+
+const domain = (emulator: string): string => `
+<domain type='qemu' xmlns:qemu='http://libvirt.org/schemas/domain/qemu/1.0'>
+  <name>pool</name>
+  <maxMemory slots='4' unit='MiB'>1024</maxMemory>
+  <memory unit='MiB'>256</memory>
+  <vcpu>1</vcpu>
+  <os><type arch='x86_64' machine='pc-q35-10.2'>hvm</type></os>
+  <cpu><numa><cell id='0' cpus='0' memory='256' unit='MiB'/></numa></cpu>
+  <devices>
+    <emulator>${emulator}</emulator>
+    <controller type='usb' model='none'/>
+    <controller type='pci' index='0' model='pcie-root'/>
+    <controller type='pci' index='1' model='pcie-root-port'/>
+    <controller type='pci' index='2' model='pcie-to-pci-bridge'/>
+    <memballoon model='none'/>
+  </devices>
+  <qemu:commandline>
+    <qemu:arg value='-machine'/>
+    <qemu:arg value='guest-policy=accept'/>
+  </qemu:commandline>
+</domain>`;
+const SHMEM = `<shmem name='qmemd-test-${String(process.pid)}'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>`;
+const DIMM = `<memory model='dimm'><target><size unit='MiB'>128</size><node>0</node></target></memory>`;
+
+const start = async (t: Cleanup): Promise<Libvirt> => {
+  const libvirt = new Libvirt(t);
+  t.teardown(async () => {
+    const left = libvirt.domainProcess('pool');
+    if (left !== undefined) process.kill(left, 'SIGKILL');
+    await libvirt.stop();
+  });
+  await libvirt.start();
+  return libvirt;
+};
+
+t.test('libvirt drives qmemd', { skip: missing ?? false }, async (t) => {
+  const libvirt = await start(t);
+  const file = (name: string, text: string) => libvirt.write(name, text);
+  const peripherals = async () => {
+    const path = '/machine/peripheral';
+    const reply = await libvirt.qmp('pool', { execute: 'qom-list', arguments: { path } });
+    return (reply as { return: { name: string }[] }).return.map(({ name }) => name);
+  };
+
+  const words = ['--emulatorbin', libvirt.emulator, '--virttype', 'qemu', '--arch', 'x86_64'];
+  t.match(await libvirt.virsh('domcapabilities', ...words), /<machine>pc-i440fx-10\.2<\/machine>/);
+
+  await libvirt.virsh('define', file('domain.xml', domain(libvirt.emulator)));
+  await libvirt.virsh('start', 'pool');
+  t.equal(await libvirt.virsh('domstate', 'pool'), 'running');
+  t.match(await libvirt.qmp('pool', { execute: 'query-name' }), { return: { name: 'pool' } });
+  t.match(await libvirt.qmp('pool', { execute: 'nope' }), { error: { class: 'CommandNotFound' } });
+
+  const events = libvirt.watch('pool');
+  const [shmem, dimm] = [file('shmem.xml', SHMEM), file('dimm.xml', DIMM)];
+  await libvirt.virsh('attach-device', 'pool', shmem, '--live');
+  await libvirt.virsh('attach-device', 'pool', dimm, '--live');
+  t.strictSame(await peripherals(), ['type', 'pci.1', 'pci.2', 'shmem0', 'dimm0']);
+  await libvirt.virsh('suspend', 'pool');
+  t.equal(await libvirt.virsh('domstate', 'pool'), 'paused');
+  await libvirt.virsh('resume', 'pool');
+  await libvirt.virsh('reset', 'pool');
+  await libvirt.virsh('detach-device', 'pool', shmem, '--live');
+  await libvirt.virsh('detach-device', 'pool', dimm, '--live');
+  t.strictSame(await peripherals(), ['type', 'pci.1', 'pci.2'], 'detaching is complete');
+  t.notMatch(await libvirt.virsh('dumpxml', 'pool'), /<shmem|<memory model/);
+  const seen = [...(await events.stop()).matchAll(/event ([A-Z_]+) /g)].map(([, name]) => name);
+  t.strictSame(seen, ['STOP', 'RESUME', 'RESET', 'DEVICE_DELETED', 'DEVICE_DELETED']);
+
+  await libvirt.virsh('attach-device', 'pool', dimm, '--live');
+  const before = libvirt.domainProcess('pool');
+  await libvirt.stop();
+  await libvirt.start();
+  t.equal(await libvirt.virsh('domstate', 'pool'), 'running', 'libvirt finds it again');
+  t.equal(libvirt.domainProcess('pool'), before);
+  t.match(await libvirt.virsh('dumpxml', 'pool'), /<memory model='dimm'>/);
+
+  await libvirt.virsh('destroy', 'pool');
+  t.equal(await libvirt.virsh('domstate', 'pool'), 'shut off');
+  await eventually('the process ends', () => libvirt.domainProcess('pool') === undefined);
+});
