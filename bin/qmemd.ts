@@ -48,6 +48,13 @@ const followParent = (): void => {
   }, 500).unref();
 };
 
+/** Options with the machines of the configuration file. @throws Error naming the file and place */
+const withConfig = async (options: Options): Promise<Options> => {
+  if (options.configFile === undefined) return options;
+  const { withConfigFile } = await import('../server/options/config-file.js');
+  return withConfigFile(options, options.configFile);
+};
+
 const serve = async (given: Options): Promise<void> => {
   const { options, demo } = await withDemo(given);
   const fd = options.logFile === undefined ? 2 : openSync(options.logFile, 'a', 0o644);
@@ -116,9 +123,12 @@ const main = async (words: readonly string[]): Promise<void> => {
     case 'print-reference':
       process.stdout.write((await import('../server/print-reference.js')).reference());
       return;
+    case 'print-config-schema':
+      process.stdout.write((await import('../server/options/config-schema.js')).configJsonSchema());
+      return;
     case 'run':
       checkSupported(invocation.options);
-      if (!invocation.options.daemonize) return serve(invocation.options);
+      if (!invocation.options.daemonize) return serve(await withConfig(invocation.options));
       process.exit(await background(words, invocation.options));
   }
 };

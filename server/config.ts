@@ -48,6 +48,8 @@ export interface MachineConfig {
 
 export interface DaemonConfig {
   readonly machines: readonly MachineConfig[];
+  /** Opens the monitors only when every machine has been built. Default false. */
+  readonly buildFirst?: boolean;
   /** HTTP and WebSocket; undefined: none. */
   readonly listen: { readonly host: string; readonly port: number } | undefined;
   /** Holds the secret that HTTP and WebSocket clients must show; undefined: none. */

@@ -79,8 +79,13 @@ export class Daemon {
   async start(): Promise<void> {
     this.#alive = setInterval(() => undefined, DAY_MS);
     try {
-      for (const machine of this.#machines.values()) await machine.open();
-      for (const machine of this.#machines.values()) await machine.build();
+      // Of many machines all must be good before a socket is there; a single one greets at once.
+      const steps = [
+        (machine: MachineHost) => machine.open(),
+        (machine: MachineHost) => machine.build(),
+      ];
+      if (this.#config.buildFirst === true) steps.reverse();
+      for (const step of steps) for (const machine of this.#machines.values()) await step(machine);
       if (this.#config.listen !== undefined) await this.#listen(this.#config.listen);
       if (this.#config.pidfile !== undefined) this.#writePidfile(this.#config.pidfile);
     } catch (error) {

@@ -14,7 +14,7 @@ export interface MetricsPage {
   text(): Promise<string>;
 }
 
-type Prom = typeof PromClient;
+type Prom = (typeof PromClient)['default'];
 
 /** Loads prom-client and describes all metrics in a registry of their own. */
 export const createMetricsPage = async (source: MetricsSource): Promise<MetricsPage> => {

@@ -1,5 +1,5 @@
 import type { DaemonConfig, MonitorConfig, MonitorEndpoint, Written } from '../config.js';
-import { limitsWith, parseLimit, type LimitName } from '../limits.js';
+import { limitsWith, parseLimit, type LimitName, type Limits } from '../limits.js';
 import { LOG_LEVELS, type LogLevel } from '../log.js';
 import type { GlobalSetting } from '../machine/machine.js';
 import { CommandLineError, Parameters, parseOpts } from './keyval.js';
@@ -23,11 +23,16 @@ import { UNUSED_OPTIONS } from './unused.js';
 /** What was asked for: to run, or to print something and exit. */
 export type Invocation =
   | { readonly kind: 'run'; readonly options: Options }
-  | { readonly kind: 'help' | 'version' | 'print-reference' };
+  | { readonly kind: 'help' | 'version' | 'print-reference' | 'print-config-schema' };
 
 export interface Options extends DaemonConfig {
   /** `--demo`: set up the demonstration machine. */
   readonly demo: boolean;
+  /** `--config`: the file that describes the machines instead of these options. */
+  readonly configFile: string | undefined;
+  /** Names of all options that came, and the limits among them. */
+  readonly given: ReadonlySet<string>;
+  readonly givenLimits: Partial<Limits>;
   readonly daemonize: boolean;
   /** `-run-with exit-with-parent=on`. */
   readonly exitWithParent: boolean;
@@ -69,7 +74,10 @@ class Draft {
   logFile: string | undefined;
   pidfile: string | undefined;
   incoming: string | undefined;
+  configFile: string | undefined;
   readonly flags = new Set<string>();
+  /** Names of all options that came. */
+  readonly given = new Set<string>();
 }
 
 type Apply = (draft: Draft, origin: string, text: string) => void;
@@ -136,8 +144,8 @@ const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
   D: (draft, _origin, text) => {
     draft.logFile = text;
   },
-  config: (_draft, origin) => {
-    throw new CommandLineError(origin, 'machines from a configuration file are not there yet');
+  config: (draft, _origin, text) => {
+    draft.configFile = text;
   },
   listen: (draft, origin, text) => {
     draft.listen = readListen(origin, text);
@@ -170,6 +178,7 @@ const PRINTING: Readonly<Record<string, Exclude<Invocation['kind'], 'run'>>> = {
   '?': 'help',
   version: 'version',
   'print-reference': 'print-reference',
+  'print-config-schema': 'print-config-schema',
 };
 
 const readQmp = (draft: Draft, origin: string, text: string, pretty: boolean): void => {
@@ -206,6 +215,7 @@ export const parseCommandLine = (words: readonly string[]): Invocation => {
     const name = word.slice(word.startsWith('--') ? 2 : 1);
     const printing = lookUp(PRINTING, name);
     if (printing !== undefined) return { kind: printing };
+    draft.given.add(name);
     if (FLAGS.includes(name)) {
       draft.flags.add(name);
       continue;
@@ -222,7 +232,24 @@ export const parseCommandLine = (words: readonly string[]): Invocation => {
   return { kind: 'run', options: finish(draft) };
 };
 
+/** Options that go together with `--config`: they are about the process, not about a machine. */
+const BESIDE_CONFIG: readonly string[] = [
+  ...['config', 'listen', 'token-file', 'log-level', 'limit', 'pidfile', 'D', 'daemonize'],
+  'run-with',
+];
+
+const checkConfig = ({ given }: Draft): void => {
+  if (!given.has('config')) return;
+  for (const name of given)
+    if (!BESIDE_CONFIG.includes(name))
+      throw new CommandLineError(
+        `-${name}`,
+        'with --config the machines are described in the file',
+      );
+};
+
 const finish = (draft: Draft): Options => {
+  checkConfig(draft);
   const { kind, guestPolicy, ramBackend, nvdimm, accelerators } = draft.machine.read();
   const { flags, guestName, uuid, globals, objects, devices, qtest, qtestLog } = draft;
   const monitors = [...resolveMons(draft.mons, draft.chardevs), ...draft.monitors];
@@ -254,6 +281,9 @@ const finish = (draft: Draft): Options => {
     logFile: draft.logFile,
     pidfile: draft.pidfile,
     demo: flags.has('demo'),
+    configFile: draft.configFile,
+    given: draft.given,
+    givenLimits: draft.limits,
     daemonize: flags.has('daemonize'),
     exitWithParent: flags.has('exit-with-parent'),
     preconfig: flags.has('preconfig'),

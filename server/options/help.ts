@@ -20,6 +20,7 @@ Management
   -qmp-pretty ...                             the same, with indented output
   -chardev socket,id=ID,path=PATH|fd=N[,server=on][,wait=off]
   -mon chardev=ID,mode=control[,pretty=on]    the same in two steps
+  --config FILE           many machines, described in JSON: docs/config.md; HTTP on 127.0.0.1:7710
   --listen HOST:PORT      HTTP pages, and over WebSocket QMP at /qmp and events at /events
                           (off by default)
   --token-file FILE       secret that HTTP and WebSocket clients must show; needed for any address
@@ -31,6 +32,7 @@ Process
   --log-level LEVEL       trace, debug, info, warn, error or silent (default warn)
   --limit NAME=VALUE      change a limit; docs/reference.md lists them
   --demo                  a machine with a device to play with
+  --print-config-schema   print the JSON schema of --config
   --print-reference       print the commands, events and devices as Markdown
   -version, -h
 

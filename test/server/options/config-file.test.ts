@@ -1,0 +1,197 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createRequire } from 'node:module';
+import type * as AjvModule from 'ajv';
+import t from 'tap';
+import { Daemon } from '../../../server/daemon.js';
+import { createLog } from '../../../server/log.js';
+import { parseCommandLine, type Options } from '../../../server/options/command-line.js';
+import { withConfigFile } from '../../../server/options/config-file.js';
+import { configJsonSchema } from '../../../server/options/config-schema.js';
+import { privateFolder, type Cleanup } from '../../support/daemon.js';
+import { Qmp } from '../../support/qmp.js';
+
+const options = (words: readonly string[]): Options => {
+  const invocation = parseCommandLine(words);
+  if (invocation.kind !== 'run') throw new Error('the words do not run a daemon');
+  return invocation.options;
+};
+
+const read = (test: Cleanup, content: unknown, words: readonly string[] = []): Options => {
+  const path = join(privateFolder(test), 'c.json');
+  writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content));
+  return withConfigFile(options(['--config', path, ...words]), path);
+};
+
+const start = async (test: Cleanup, given: Options): Promise<Daemon> => {
+  const daemon = new Daemon({ config: given, log: createLog('error'), onEmpty: () => undefined });
+  test.teardown(() => daemon.stop());
+  await daemon.start();
+  return daemon;
+};
+
+const one = (machine: object): object => ({ machines: [{ name: 'a' }, { name: 'b', ...machine }] });
+
+t.test('a file is read into machines, limits and the address', async (t) => {
+  const given = read(t, {
+    'log-level': 'error',
+    limits: { clients: 3 },
+    machines: [
+      { name: 'a', machine: 'q35,guest-policy=accept', memory: '1G', paused: true },
+      { name: 'b', 'guest-policy': 'reject', defaults: false, globals: ['pcie-root-port.port=1'] },
+    ],
+  });
+  t.match(given, {
+    listen: { host: '127.0.0.1', port: 7710 },
+    logLevel: 'error',
+    limits: { clients: 3, 'json-depth': 1024 },
+    machines: [
+      { name: 'a', guestName: 'a', kind: 'q35', ramSize: 1n << 30n, guestPolicy: 'accept' },
+      { name: 'b', kind: 'pc', guestPolicy: 'reject', defaults: false, globals: [{ value: '1' }] },
+    ],
+  });
+  t.strictSame(
+    given.machines.map(({ paused }) => paused),
+    [true, false],
+  );
+  const words = ['--listen', '127.0.0.1:0', '--limit', 'clients=9', '--log-level', 'info'];
+  t.match(read(t, { limits: { clients: 3 }, machines: [{ name: 'a' }] }, words), {
+    listen: { port: 0 },
+    logLevel: 'info',
+    limits: { clients: 9 },
+  });
+  t.equal(read(t, { listen: '', machines: [{ name: 'a' }] }).listen, undefined);
+});
+
+t.test('a mistake is told with its place in the file', async (t) => {
+  for (const [content, text] of [
+    ['{"machines": [', /c\.json: .*JSON/],
+    [[], /c\.json: an object is expected$/],
+    [{}, /c\.json: Parameter 'machines' is missing$/],
+    [{ machines: [] }, /c\.json: machines: one machine at least is expected$/],
+    [{ machines: [{ name: 'a' }], x: 1 }, /c\.json: Parameter 'x' is unexpected$/],
+    [{ machines: [{}] }, /c\.json: machines\[0\]: Parameter 'name' is missing$/],
+    [{ machines: [7] }, /c\.json: machines\[0\]: Invalid parameter type/],
+    [one({ name: 'a' }), /machines\[1\]\.name: 'a' is taken by machines\[0\]$/],
+    [one({ name: 'a b' }), /machines\[1\]\.name: 'a b' is not 1 to 64 letters/],
+    [one({ name: 'x'.repeat(65) }), /machines\[1\]\.name: /],
+    [one({ colour: 1 }), /machines\[1\]: Parameter 'colour' is unexpected$/],
+    [one({ machine: 'virt' }), /machines\[1\]\.machine: unsupported machine type 'virt'/],
+    [one({ memory: '1x' }), /machines\[1\]\.memory: Parameter 'size' expects/],
+    [one({ memory: 1 }), /machines\[1\]: Invalid parameter type for 'memory', expected: string$/],
+    [one({ uuid: 'x' }), /machines\[1\]\.uuid: failed to parse UUID/],
+    [one({ 'guest-policy': 'no' }), /machines\[1\]: Parameter 'guest-policy' does not accept/],
+    [one({ globals: ['x'] }), /machines\[1\]\.globals\[0\]: /],
+    [
+      one({ devices: [{ driver: 'pcie-root-port' }, {}] }),
+      /machines\[1\]\.devices\[1\]: Parameter/,
+    ],
+    [one({ devices: [3] }), /machines\[1\]\.devices\[0\]: an object is expected$/],
+    [
+      one({ objects: [{ id: 'x' }] }),
+      /machines\[1\]\.objects\[0\]: Parameter 'qom-type' is missing/,
+    ],
+    [one({ monitors: [{}] }), /machines\[1\]\.monitors\[0\]: Parameter 'path' is missing$/],
+    [one({ monitors: [{ path: 'x'.repeat(108) }] }), /monitors\[0\]\.path: .* 107 bytes/],
+    [
+      one({ monitors: [{ path: '/s' }, { path: '/s' }] }),
+      /machines\[1\]\.monitors\[1\]\.path: '\/s' is taken by machines\[1\]\.monitors\[0\]$/,
+    ],
+    [{ machines: [{ name: 'a' }], limits: { clients: 0 } }, /limits\.clients: limit 'clients'/],
+    [{ machines: [{ name: 'a' }], limits: { x: 1 } }, /limits: limits\.x: limit 'x' is not known/],
+    [{ machines: [{ name: 'a' }], listen: 'x' }, /listen: 'x' is not HOST:PORT/],
+    [{ machines: [{ name: 'a' }], 'log-level': 'x' }, /'log-level' does not accept value 'x'/],
+  ] as const)
+    t.throws(() => read(t, content), { message: text }, String(text));
+  t.throws(() => withConfigFile(options([]), '/no/such'), { message: /^\/no\/such: ENOENT/ });
+});
+
+t.test('options of a machine do not go with a file', async (t) => {
+  for (const words of [['-M', 'pc'], ['-device', 'x'], ['-S'], ['-qmp', 'stdio'], ['--demo']])
+    t.throws(() => options(['--config', 'x', ...words]), {
+      message: `-${words[0]?.replace(/^-+/, '') ?? ''}: with --config the machines are described in the file`,
+    });
+});
+
+t.test('one bad machine refuses the file before anything is opened', async (t) => {
+  const folder = privateFolder(t);
+  const path = join(folder, 'a.sock');
+  const machines = [
+    { name: 'a', monitors: [{ path }] },
+    { name: 'b', machine: 'q35', devices: [{ driver: 'nope' }] },
+  ];
+  const given = read(t, { listen: '127.0.0.1:0', machines });
+  await t.rejects(start(t, given), {
+    message: /c\.json: machines\[1\]\.devices\[0\]: 'nope' is not a valid device model name$/,
+  });
+  t.equal(existsSync(path), false);
+});
+
+t.test('machines of one daemon do not meet', async (t) => {
+  const folder = privateFolder(t);
+  const socket = (name: string): string => join(folder, `${name}.sock`);
+  const machine = (name: string): object => ({
+    name,
+    machine: 'none',
+    objects: [{ 'qom-type': 'memory-backend-ram', id: 'same', size: 4096 }],
+    monitors: [{ path: socket(name) }],
+  });
+  const daemon = await start(
+    t,
+    read(t, { listen: '127.0.0.1:0', machines: [machine('a'), machine('b')] }),
+  );
+  const [a, b] = [await Qmp.connect(socket('a')), await Qmp.connect(socket('b'))];
+  for (const qmp of [a, b]) t.teardown(() => qmp.close());
+  t.match(await a.execute('query-name'), { name: 'a' });
+  await a.execute('object-del', { id: 'same' });
+  t.match(await b.execute('query-memdev'), [{ id: 'same' }]);
+  await a.execute('stop');
+  t.match(await b.execute('query-status'), { running: true });
+  t.strictSame(
+    b.order.filter((name) => name === 'STOP'),
+    [],
+  );
+  const base = `http://127.0.0.1:${String(daemon.httpAddress?.port)}`;
+  await a.execute('quit');
+  await a.closed();
+  const listed = (await (await fetch(`${base}/machines`)).json()) as { machines: object[] };
+  t.match(listed.machines, [{ name: 'b', backends: 1 }]);
+  t.equal((await fetch(`${base}/machines/a`)).status, 404);
+});
+
+t.test('a thousand machines start in one daemon', async (t) => {
+  const socket = join(privateFolder(t), 'm.sock');
+  const machines = Array.from({ length: 1000 }, (_, at) => ({
+    name: `m${String(at)}`,
+    machine: 'q35',
+    defaults: false,
+    devices: [{ driver: 'pcie-root-port', id: 'rp0' }],
+    ...(at === 999 ? { monitors: [{ path: socket }] } : {}),
+  }));
+  const before = { ms: performance.now(), rss: process.memoryUsage.rss() };
+  const daemon = await start(t, read(t, { listen: '127.0.0.1:0', machines }));
+  const ms = performance.now() - before.ms;
+  const kib = (process.memoryUsage.rss() - before.rss) / 1024 / 1000;
+  t.comment(`${ms.toFixed(0)} ms, ${kib.toFixed(0)} KiB for each machine`);
+  t.equal(ms < 20_000, true, 'in less than 20 s');
+  t.equal(kib < 1024, true, 'in less than 1 MiB for each');
+  const qmp = await Qmp.connect(socket);
+  t.teardown(() => qmp.close());
+  t.match(await qmp.execute('query-name'), { name: 'm999' });
+  const base = `http://127.0.0.1:${String(daemon.httpAddress?.port)}`;
+  const listed = (await (await fetch(`${base}/machines`)).json()) as { machines: object[] };
+  t.equal(listed.machines.length, 1000);
+  t.match(await (await fetch(`${base}/metrics`)).text(), /^qmemd_machines 1000$/m);
+});
+
+t.test('the documented example is good, and so is the printed schema', async (t) => {
+  const text = readFileSync('docs/config.md', 'utf8');
+  const example: unknown = JSON.parse(/```json\n(.*?)```/s.exec(text)?.[1] ?? '');
+  t.equal(read(t, example).machines.length, 2);
+  const printed = configJsonSchema();
+  t.equal(readFileSync('docs/config.schema.json', 'utf8'), printed, 'npm run reference');
+  const { Ajv } = createRequire(import.meta.url)('ajv') as typeof AjvModule;
+  const validate = new Ajv({ strict: false }).compile(JSON.parse(printed) as object);
+  t.equal(validate(example), true);
+  t.equal(validate(one({ colour: 1 })), false);
+});
