@@ -23,7 +23,6 @@ const checkSupported = (options: Options): void => {
   if (options.daemonize && endpoints.some(({ endpoint }) => endpoint.kind === 'stdio'))
     throw new Error('cannot use stdio with -daemonize');
   if (options.qtest !== undefined) throw new Error('-qtest: not supported by this version');
-  if (options.preconfig) throw new Error('--preconfig: not supported by this version');
   if (options.incoming !== undefined) throw new Error('-incoming: not supported by this version');
 };
 

@@ -9,6 +9,7 @@ import * as humanMonitor from './human-monitor.js';
 import * as memory from './memory.js';
 import * as migration from './migration.js';
 import * as pci from './pci.js';
+import * as preconfig from './preconfig.js';
 import * as qdev from './qdev.js';
 import * as qom from './qom.js';
 import type { SchemaModule } from './introspect.js';
@@ -17,6 +18,7 @@ import type { Subject } from './reference.js';
 /** Every QMP module, in the order of `query-qmp-schema` and of the printed reference. */
 export const subjects: readonly Subject[] = [
   { title: 'Session and machine', module: control },
+  { title: 'Before the machine is created', module: preconfig },
   { title: 'Subscriptions', module: events },
   { title: 'Descriptors', module: descriptors },
   { title: 'Objects', module: qom },

@@ -40,6 +40,8 @@ export interface MachineConfig {
   readonly guestPolicy: GuestPolicy;
   /** `-S`: wait for `cont`. */
   readonly paused: boolean;
+  /** Wait for `x-exit-preconfig` before the board is built. Default false. */
+  readonly preconfig?: boolean;
   readonly globals: readonly GlobalSetting[];
   readonly objects: readonly Written[];
   readonly devices: readonly Written[];

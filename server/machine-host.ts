@@ -65,7 +65,7 @@ export class MachineHost {
       greeting: GREETING,
       turn: this.#turn,
       log: options.log,
-      initialized: () => true,
+      initialized: () => this.#machine?.ready ?? true,
       commands: new Promise((resolve, reject) => {
         this.#built = resolve;
         this.#failed = reject;

@@ -19,6 +19,7 @@ import { humanMonitorHandlers } from './human-monitor.js';
 import { memoryHandlers } from './memory.js';
 import { migrationHandlers } from './migration.js';
 import { pciHandlers } from './pci.js';
+import { preconfigHandlers } from './preconfig.js';
 import { qdevHandlers } from './qdev.js';
 import { qomHandlers } from './qom.js';
 
@@ -63,6 +64,7 @@ export const commandTable = (
     ...memoryHandlers,
     ...migrationHandlers(),
     ...pciHandlers,
+    ...preconfigHandlers,
     ...qdevHandlers,
     ...qomHandlers,
   };

@@ -1,6 +1,6 @@
 import { plainTypes, userDeviceTypes } from '../../devices/index.js';
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
-import { QmpError } from '../../schema/error.js';
+import { QmpError, refused } from '../../schema/error.js';
 import type { JsonObject } from '../../schema/json.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
 import { commandTable } from '../commands/table.js';
@@ -65,12 +65,8 @@ export const buildMachine = async (
   try {
     for (const written of config.objects)
       await tryMake(written, () => machine.objects.addUnchecked(asJson(written)));
-    await machine.build();
-    for (const written of config.devices)
-      await tryMake(written, async () => {
-        await machine.devices.add(requestOf(written));
-      });
-    machine.start(config.paused);
+    if (config.preconfig === true) machine.preconfig = () => leavePreconfig(machine, config);
+    else await complete(machine, config);
   } catch (error) {
     await machine.close();
     throw error;
@@ -80,6 +76,27 @@ export const buildMachine = async (
     return { ...rest, features: [...features] };
   };
   return { machine, commands: commandTable(machine, report) };
+};
+
+/** Board and devices; then the machine runs. */
+const complete = async (machine: Machine, config: MachineConfig): Promise<void> => {
+  await machine.build();
+  for (const written of config.devices)
+    await tryMake(written, async () => {
+      await machine.devices.add(requestOf(written));
+    });
+  machine.start(config.paused);
+};
+
+/** A machine that cannot be created tells why, and ends. */
+const leavePreconfig = async (machine: Machine, config: MachineConfig): Promise<void> => {
+  machine.preconfig = undefined;
+  try {
+    await complete(machine, config);
+  } catch (error) {
+    machine.defer(machine.options.onQuit);
+    throw refused(error instanceof Error ? error.message : 'the machine cannot be created', error);
+  }
 };
 
 const tryMake = async (written: Written, make: () => void | Promise<void>): Promise<void> => {

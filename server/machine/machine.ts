@@ -20,6 +20,7 @@ import type { DeviceEntry } from './device-entry.js';
 import { DescriptorSets } from './descriptor-sets.js';
 import { DeviceTable } from './device-table.js';
 import { GuestDrivers } from './guest-drivers.js';
+import { NumaNodes } from './numa.js';
 import { ObjectTable } from './object-table.js';
 import { QomObject } from './qom.js';
 import { RunState, type ShutdownReason } from './run-state.js';
@@ -83,6 +84,9 @@ export class Machine {
   readonly turn: Turn;
   readonly drivers = new GuestDrivers();
   readonly descriptorSets = new DescriptorSets();
+  readonly numa = new NumaNodes();
+  /** Creates the machine that waits in `--preconfig`; undefined when it does not wait. */
+  preconfig: (() => Promise<void>) | undefined;
   readonly #object: QomObject;
   readonly #deferred: (() => void)[] = [];
   #guestPolicy: GuestPolicy;

@@ -268,6 +268,7 @@ const finish = (draft: Draft): Options => {
         defaults: !flags.has('nodefaults'),
         guestPolicy,
         paused: flags.has('S'),
+        preconfig: flags.has('preconfig'),
         globals,
         objects,
         devices,

@@ -14,6 +14,7 @@ Machine
   -global DRIVER.PROPERTY=VALUE               default of a property
   -nodefaults             no VGA and no network card
   -S                      wait for cont before the clock runs
+  --preconfig             wait for x-exit-preconfig before board and devices are created
 
 Management
   -qmp unix:PATH,server=on[,wait=off]         a QMP socket; stdio and connecting (no server=on) too

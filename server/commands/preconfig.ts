@@ -1,0 +1,53 @@
+import { refused } from '../../schema/error.js';
+import type { Handlers, Infer } from '../../schema/lang.js';
+import type * as preconfig from '../../schema/preconfig.js';
+import type { Machine } from '../machine/machine.js';
+import type { CommandContext } from './context.js';
+
+type Node = Infer<typeof preconfig.NumaNodeOptions>;
+type Distance = Infer<typeof preconfig.NumaDistOptions>;
+type Cpu = Infer<typeof preconfig.NumaCpuOptions>;
+
+const exit = async (machine: Machine): Promise<void> => {
+  const { preconfig } = machine;
+  if (machine.ready || preconfig === undefined)
+    throw refused('The command is permitted only before machine initialization');
+  machine.numa.check();
+  await preconfig();
+};
+
+const addNode = (machine: Machine, { nodeid, cpus, mem, memdev, initiator }: Node): void => {
+  if (initiator !== undefined)
+    throw refused(
+      'ACPI Heterogeneous Memory Attribute Table (HMAT) is disabled, enable it with -machine hmat=on before using any of hmat specific options',
+    );
+  const [cpu] = cpus ?? [];
+  if (cpu !== undefined)
+    throw refused(`CPU index (${String(cpu)}) should be smaller than maxcpus (0)`);
+  if (mem !== undefined && memdev !== undefined)
+    throw refused('cannot specify both mem= and memdev= at the same time');
+  if (memdev !== undefined && !machine.root.walk(['objects'])?.children.has(memdev))
+    throw refused(`memdev=${memdev} is ambiguous`);
+  machine.numa.addNode(nodeid);
+};
+
+export const preconfigHandlers = {
+  'x-exit-preconfig': (_, { machine }) => exit(machine),
+  'set-numa-node': (options, { machine }) => {
+    if (machine.ready)
+      throw refused('The command is permitted only before the machine has been created');
+    switch (options.type) {
+      case 'node':
+        return addNode(machine, options as Node);
+      case 'dist': {
+        const { src, dst, val } = options as Distance & typeof options;
+        return machine.numa.setDistance(src, dst, val);
+      }
+      case 'cpu': {
+        const { 'node-id': node } = options as Cpu;
+        if (node === undefined) throw refused('Missing mandatory node-id property');
+        return machine.numa.addCpu(node);
+      }
+    }
+  },
+} satisfies Handlers<typeof preconfig, CommandContext>;
