@@ -352,7 +352,6 @@ t.test('a bad option is one line with option, value and rule', async (t) => {
       ['--log-level', 'loud'],
       "--log-level loud: 'loud' is none of trace, debug, info, warn, error, silent",
     ],
-    [['--config', 'f'], '--config f: machines from a configuration file are not there yet'],
     [['--limit', 'clients=x'], /^--limit clients=x: limit 'clients' takes a number from/],
     [['--limit', 'x=1'], /^--limit x=1: limit 'x' is not known/],
   ] as const)
