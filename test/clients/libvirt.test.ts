@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import t from 'tap';
 import { eventually, type Cleanup } from '../support/daemon.js';
 import { Libvirt, libvirtMissing } from '../support/libvirt.js';
@@ -27,7 +28,8 @@ const domain = (emulator: string): string => `
     <qemu:arg value='guest-policy=accept'/>
   </qemu:commandline>
 </domain>`;
-const SHMEM = `<shmem name='qmemd-test-${String(process.pid)}'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>`;
+const SHM_NAME = `qmemd-test-${String(process.pid)}`;
+const SHMEM = `<shmem name='${SHM_NAME}'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>`;
 const DIMM = `<memory model='dimm'><target><size unit='MiB'>128</size><node>0</node></target></memory>`;
 
 const start = async (t: Cleanup): Promise<Libvirt> => {
@@ -36,6 +38,8 @@ const start = async (t: Cleanup): Promise<Libvirt> => {
     const left = libvirt.domainProcess('pool');
     if (left !== undefined) process.kill(left, 'SIGKILL');
     await libvirt.stop();
+    // libvirt leaves the memory for others.
+    rmSync(`/dev/shm/${SHM_NAME}`, { force: true });
   });
   await libvirt.start();
   return libvirt;
