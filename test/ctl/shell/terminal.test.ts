@@ -1,5 +1,8 @@
+import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
 import { privateFolder, startDaemon } from '../../support/daemon.js';
 import { noTmux, Terminal } from '../../support/tmux.js';
@@ -24,6 +27,28 @@ const endsWith =
   (...wanted: string[]) =>
   (lines: readonly string[]): boolean =>
     JSON.stringify(lines.slice(-wanted.length)) === JSON.stringify(wanted);
+
+/** A QMP server that answers the command `slow` once it is released. */
+const slowServer = async (t: Test): Promise<{ path: string; release: () => void }> => {
+  const path = join(privateFolder(t), 'q');
+  let release = (): void => undefined;
+  const server = createServer((socket) => {
+    socket.on('error', () => undefined);
+    socket.write('{"QMP": {"version": {}, "capabilities": []}}\r\n');
+    const lines = createInterface({ input: socket });
+    lines.on('line', (line) => {
+      const { execute, id } = JSON.parse(line) as { execute: string; id: string };
+      const answer = (value: unknown): void =>
+        void socket.write(`${JSON.stringify({ return: value, id })}\r\n`);
+      if (execute === 'slow') release = () => answer('late');
+      else answer(execute === 'query-qmp-schema' ? [] : {});
+    });
+  });
+  server.listen(path);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  return { path, release: () => release() };
+};
 
 t.test('the shell in a real terminal', { skip: noTmux }, async (t) => {
   t.test('Tab completes commands, arguments, values and ids', async (t) => {
@@ -116,7 +141,26 @@ t.test('the shell in a real terminal', { skip: noTmux }, async (t) => {
     ]);
   });
 
-  t.test('the next shell remembers; quit ends the machine and the shell', async (t) => {
+  t.test('Ctrl-C while an answer is awaited gives the prompt back; it comes later', async (t) => {
+    const { path, release } = await slowServer(t);
+    const terminal = await Terminal.start(
+      t,
+      `QMEMCTL_HISTORY= '${process.execPath}' '${PROGRAM}' -s ${path} shell; read`,
+    );
+    await terminal.until(endsWith('(qmp)'));
+    await terminal.type('slow');
+    await terminal.press('Enter');
+    await terminal.until(endsWith('(qmp) slow'));
+    await terminal.press('C-c');
+    const note = '(not waiting any longer; the answer is printed when it comes)';
+    await terminal.until(endsWith('(qmp) slow', note, '(qmp)'));
+    await terminal.type('typing');
+    await terminal.until(endsWith('(qmp) typing'));
+    release();
+    await terminal.until(endsWith(note, '{"return": "late"}', '(qmp) typing'));
+  });
+
+  t.test('quit ends the machine and the shell', async (t) => {
     const { terminal, history } = await startShell(t);
     await terminal.type('quit');
     await terminal.press('Enter');
