@@ -74,6 +74,11 @@ export class Client {
     return ((sent - first) * 1000) / (performance.now() - start);
   }
 
+  /** Lines received so far. */
+  get lines() {
+    return this.#lines;
+  }
+
   close() {
     this.#socket.destroy();
   }

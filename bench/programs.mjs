@@ -52,14 +52,22 @@ let serial = 0;
 /**
  * Starts a program with a listening socket in `dir` and reads its greeting.
  *
- * @returns the client, milliseconds from spawn to greeting, and `stop`
+ * @returns the client, milliseconds from spawn to greeting, pid, socket path, HTTP address, `stop`
  */
 export const start = async (name, dir, options = []) => {
   const path = join(dir, `${serial++}.sock`);
   const [command, ...rest] = programs[name].arguments(path, options);
   const begin = performance.now();
   const env = { ...process.env, ...programs[name].env };
-  const child = spawn(command, rest, { env, stdio: ['ignore', 'ignore', 'inherit'] });
+  const child = spawn(command, rest, { env, stdio: ['ignore', 'ignore', 'pipe'] });
+  // Where it serves HTTP, if it was asked to; everything else is for people.
+  const address = new Promise((resolve) =>
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      const where = /^qmemd: HTTP and WebSocket on (\S+)/m.exec(text)?.[1];
+      if (where === undefined) process.stderr.write(text);
+      else resolve(where);
+    }),
+  );
   let running = true;
   const gone = new Promise((resolve) => child.once('close', resolve)).then(() => (running = false));
   const client = await Client.open(path, { alive: () => running });
@@ -70,5 +78,5 @@ export const start = async (name, dir, options = []) => {
     child.kill('SIGKILL');
     await gone;
   };
-  return { client, greetingMs, stop, pid: child.pid };
+  return { client, greetingMs, stop, pid: child.pid, path, address };
 };

@@ -3,6 +3,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { crowds, fanOut, latencies, residence } from './load.mjs';
 import { pairs, rates, startUps } from './measures.mjs';
 import { available, programs } from './programs.mjs';
 
@@ -80,6 +81,28 @@ const print = (rows) => {
   for (const line of table) console.log(line.map((cell, i) => cell.padEnd(widths[i])).join('  '));
 };
 
+const KiB = (bytes) => `${(bytes / 1024).toFixed(1)} KiB`;
+
+/** qmemd alone, as the numbers grow. */
+const printLoad = ({ crowds, latencies, fanOut, residence }) => {
+  console.log('\nqmemd, query-status, replies/s of all clients together');
+  for (const { clients, depth, perSecond } of crowds)
+    console.log(`  ${clients} clients, ${depth} in flight each: ${number(perSecond)} /s`);
+  console.log('microseconds from request to reply');
+  for (const { others, p50, p90, p99, p999 } of latencies)
+    console.log(`  ${others} busy others: p50 ${p50}, p90 ${p90}, p99 ${p99}, p99.9 ${p999}`);
+  const { subscribers, p50Ms, p99Ms, deliveriesPerSecond } = fanOut;
+  console.log(`an event to ${subscribers} WebSocket subscribers, the last of them`);
+  console.log(
+    `  p50 ${number(p50Ms)} ms, p99 ${number(p99Ms)} ms, ${number(deliveriesPerSecond)} /s`,
+  );
+  const { idle, perClient, perDevice, devices } = residence;
+  console.log('resident memory');
+  console.log(
+    `  idle ${KiB(idle)}, a client ${KiB(perClient)}, a device ${KiB(perDevice)} (${devices})`,
+  );
+};
+
 const main = async () => {
   const names = available();
   if (!names.includes('qmemd')) throw new Error('dist/bin/qmemd.js is missing: npm run build');
@@ -94,13 +117,20 @@ const main = async () => {
     const thousands = await pairs(dir, 10);
     rows.push(pairRow(thousands));
     print(rows);
+    const load = {
+      crowds: await crowds(dir),
+      latencies: await latencies(dir),
+      fanOut: await fanOut(dir),
+      residence: await residence(dir),
+    };
+    printLoad(load);
     const machine = {
       node: process.version,
       cpu: cpus()[0]?.model,
       cores: cpus().length,
       load: loadavg()[0],
     };
-    const results = { at: new Date().toISOString(), machine, rows, thousandsMs: thousands };
+    const results = { at: new Date().toISOString(), machine, rows, thousandsMs: thousands, load };
     writeFileSync(
       new URL('results.json', import.meta.url),
       `${JSON.stringify(results, null, 2)}\n`,
