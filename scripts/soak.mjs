@@ -162,6 +162,13 @@ const PARTS = {
     tests(['test/conformance/qemu.test.ts', 'test/server/framing/stream.test.ts'], {
       FUZZ_RUNS: '10000',
     }),
+  load: () =>
+    tests(['test/load/load.test.ts'], {
+      LOAD_COMMANDS: '1000',
+      LOAD_SUBSCRIBERS: '1000',
+      LOAD_EVENTS: '1000',
+    }),
+  'fuzzed chunks': () => tests(['test/load/fuzz-bytes.test.ts'], { FUZZ_CHUNKS: '500000' }),
 };
 
 const wanted = process.argv.slice(2);
