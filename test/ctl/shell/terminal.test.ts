@@ -7,6 +7,9 @@ import t, { type Test } from 'tap';
 import { privateFolder, startDaemon } from '../../support/daemon.js';
 import { noTmux, Terminal } from '../../support/tmux.js';
 
+// Every look at the screen starts a process: a busy computer takes its time.
+t.setTimeout(180_000);
+
 const PROGRAM = new URL('../../../dist/bin/qmemctl.js', import.meta.url).pathname;
 const MACHINE = ['-M', 'q35', '-device', 'pcie-root-port,id=port0'];
 
