@@ -1,4 +1,4 @@
-import { arr, bool, enumeration, nul, object, opt, str, union } from './lang.js';
+import { any, arr, bool, enumeration, object, opt, str, union } from './lang.js';
 
 /**
  * The shape of `query-qmp-schema`'s answer.
@@ -25,7 +25,7 @@ export const SchemaInfoEnumMember = object('SchemaInfoEnumMember', {
 export const SchemaInfoObjectMember = object('SchemaInfoObjectMember', {
   name: str('name of the member'),
   type: str('name of its type'),
-  default: opt(nul('present (null) when the member is optional')),
+  default: opt(any('present (null) when the member is optional')),
   features,
 });
 export const SchemaInfoObjectVariant = object('SchemaInfoObjectVariant', {

@@ -4,6 +4,7 @@ import type { Json } from './client.js';
 import { allows, compare, describe, type Difference, type Tolerated } from './compare.js';
 import { generated } from './generated.js';
 import { deviceScenarios } from './device-requests.js';
+import { genericScenarios } from './generic-requests.js';
 import { objectScenarios } from './object-requests.js';
 import type { Scenario, Step } from './requests.js';
 import { qemu, qemuVersion, qmemd, startServer, type Server } from './servers.js';
@@ -64,7 +65,12 @@ const skip = version === undefined ? 'qemu-system-x86_64 is not installed' : fal
 
 t.test('QEMU and qmemd answer the same to the same requests', { skip }, async (t) => {
   t.comment(`${version}; SEED=${seed} repeats the made up requests`);
-  for (const scenario of [...deviceScenarios, ...objectScenarios, ...generated(seed)]) {
+  for (const scenario of [
+    ...genericScenarios,
+    ...deviceScenarios,
+    ...objectScenarios,
+    ...generated(seed),
+  ]) {
     await t.test(scenario.name, async (t) => {
       const left = await startServer(qemu, scenario.options);
       t.teardown(() => left.stop());
@@ -92,7 +98,7 @@ t.test('what a tolerated difference cites from docs/differences.md is there', as
 t.test('enough is asked: errors, changes of state and made up requests', { skip }, async (t) => {
   t.comment(JSON.stringify(count));
   const enough = {
-    requests: count.requests >= 120,
+    requests: count.requests >= 250,
     errors: count.errors >= 60,
     afterChange: count.afterChange >= 40,
     generated: count.generated >= 40,
