@@ -86,7 +86,11 @@ t.test('what libvirt passes when it probes and starts a domain is accepted', asy
   t.match(only, { name: 'vm', kind: 'q35', ramBackend: 'pc.ram', ramSize: 1n << 28n });
   t.equal(only?.uuid, '0f2c1b5a-7d3e-4b60-8f7a-1c2d3e4f5061');
   t.strictSame(only?.monitors, [
-    { endpoint: { kind: 'unix-fd', fd: 30, listening: true }, pretty: false },
+    {
+      label: 'charmonitor',
+      endpoint: { kind: 'unix-fd', fd: 30, listening: true },
+      pretty: false,
+    },
   ]);
   t.strictSame(
     only?.objects.map((object) => (object.form === 'json' ? object.values['id'] : object.origin)),
@@ -154,12 +158,12 @@ t.test('monitors: listening waits by default, short forms, two steps, pretty', a
       '-chardev',
       'socket,id=c,path=/p,server=on,wait=off',
     ).monitors,
-    [{ endpoint: listen('/p', false), pretty: true }],
+    [{ label: 'c', endpoint: listen('/p', false), pretty: true }],
     'the chardev may come later',
   );
   t.strictSame(machine('-chardev', 'stdio,id=c', '-mon', 'c').monitors, [], 'a human monitor');
   t.strictSame(machine('-chardev', 'stdio,id=c', '-qmp', 'chardev:c').monitors, [
-    { endpoint: { kind: 'stdio' }, pretty: false },
+    { label: 'c', endpoint: { kind: 'stdio' }, pretty: false },
   ]);
 });
 
