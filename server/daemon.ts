@@ -95,7 +95,7 @@ export class Daemon {
   }
   /** A signal: every machine says SHUTDOWN, then all ends. */
   async stopBySignal(): Promise<void> {
-    for (const machine of this.#machines.values()) machine.announceShutdown();
+    await Promise.all([...this.#machines.values()].map((machine) => machine.announceShutdown()));
     await this.stop();
   }
   /** Safe to call twice. */

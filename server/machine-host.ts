@@ -54,6 +54,7 @@ export class MachineHost {
   #built!: (commands: ReadonlyMap<string, CommandEntry>) => void;
   #failed!: (error: unknown) => void;
   #machine: Machine | undefined;
+  #building: Promise<void> | undefined;
   readonly #turn = new Turn();
 
   constructor(options: MachineHostOptions) {
@@ -79,7 +80,11 @@ export class MachineHost {
     for (const monitor of this.#options.config.monitors) await this.#openMonitor(monitor);
   }
   /** Builds the machine and lets it run. @throws Error naming the option that failed */
-  async build(): Promise<void> {
+  build(): Promise<void> {
+    this.#building = this.#build();
+    return this.#building;
+  }
+  async #build(): Promise<void> {
     try {
       const { buildMachine } = await import('./machine/build.js');
       const { config, log, hostMemory, native, onQuit } = this.#options;
@@ -124,8 +129,10 @@ export class MachineHost {
       backends,
     };
   }
-  /** A signal ends the machine: SHUTDOWN now. */
-  announceShutdown(): void {
+  /** A signal ends the machine: SHUTDOWN now, or as soon as it has been built. */
+  async announceShutdown(): Promise<void> {
+    // A failure to build is reported by whoever asked for it.
+    await this.#building?.catch(() => undefined);
     this.#machine?.runState.shutdown('host-signal');
   }
   /** Ends all clients, gives everything back. Safe to call twice. */

@@ -161,7 +161,8 @@ const serve = (
 ): Endpoint => {
   const connection = connector(native)(socket);
   onConnection(connection);
-  return { close: () => connection.destroy() };
+  // What is queued, such as SHUTDOWN, is still sent.
+  return { close: () => connection.end() };
 };
 
 /**
