@@ -82,7 +82,7 @@ t.test('the shell in a real terminal', { skip: noTmux }, async (t) => {
   });
 
   t.test('events appear above the line being typed, and the cursor stays in it', async (t) => {
-    const { terminal, qmp } = await startShell(t);
+    const { terminal, qmp } = await startShell(t, '', { columns: 160 });
     await terminal.type('query-name');
     await terminal.press('Left', 'Left');
     await terminal.until(endsWith('(qmp) query-name'));
