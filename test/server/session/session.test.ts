@@ -169,6 +169,8 @@ t.test('descriptors that no command wanted are closed when the client leaves', a
   const fd = openSync(path, 'r');
   t.equal(timesOpen(path), 1);
   connection.feed(Q(1), [fd]);
+  connection.feed(' ', [openSync(path, 'r')]);
+  t.equal(timesOpen(path), 1, 'a newer one takes its place');
   connection.destroy();
   await settled();
   t.equal(timesOpen(path), 0);
