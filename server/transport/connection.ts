@@ -13,6 +13,11 @@ export interface Connection {
    * frame. Messages of one turn of the event loop leave in one write unless `flush` comes between.
    */
   send(message: string): void;
+  /**
+   * Hands on bytes as they are, after what is queued: no line end, no frame of their own on streams,
+   * one binary frame on WebSocket. They must not change afterwards.
+   */
+  sendBytes(bytes: Buffer): void;
   /** Hands everything queued to the operating system now, in a write of its own. */
   flush(): void;
   /** Bytes sent but not yet taken by the operating system. */

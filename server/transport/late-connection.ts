@@ -37,7 +37,7 @@ export class LateConnection implements Connection {
   readonly kind = 'unix';
   readonly #accepted: AcceptedSocket;
   #inner: Connection | undefined;
-  #pending: string[] = [];
+  #pending: (string | Buffer)[] = [];
   /** What the operating system did not take. */
   #unsent: Buffer | undefined;
   #isPaused = false;
@@ -71,7 +71,9 @@ export class LateConnection implements Connection {
         : new NativeConnection({ calls, fd, into, close, unsent });
     this.#inner = inner;
     inner.start(handlers);
-    for (const message of this.#pending) inner.send(message);
+    for (const item of this.#pending)
+      if (typeof item === 'string') inner.send(item);
+      else inner.sendBytes(item);
     if (this.#isPaused) inner.pause();
     if (this.#isEnding) inner.end();
   }
@@ -81,6 +83,11 @@ export class LateConnection implements Connection {
     else this.#inner.send(message);
   }
 
+  sendBytes(bytes: Buffer): void {
+    if (this.#inner === undefined) this.#pending.push(bytes);
+    else this.#inner.sendBytes(bytes);
+  }
+
   flush(): void {
     if (this.#inner !== undefined) {
       this.#inner.flush();
@@ -88,7 +95,11 @@ export class LateConnection implements Connection {
     }
     // What is in the way already keeps its place.
     if (this.#pending.length === 0 || this.#isDestroyed || this.#unsent !== undefined) return;
-    const bytes = Buffer.from(this.#pending.map((message) => `${message}\r\n`).join(''), 'latin1');
+    const bytes = Buffer.concat(
+      this.#pending.map((item) =>
+        typeof item === 'string' ? Buffer.from(`${item}\r\n`, 'latin1') : item,
+      ),
+    );
     this.#pending = [];
     const taken = this.#writeNow(bytes);
     if (taken < bytes.length) this.#unsent = bytes.subarray(taken);

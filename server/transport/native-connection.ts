@@ -71,6 +71,11 @@ export class NativeConnection implements Connection {
     this.#push(bytes);
   }
 
+  sendBytes(bytes: Buffer): void {
+    this.flush();
+    if (!this.#isClosed && bytes.length > 0) this.#push(bytes);
+  }
+
   #push(bytes: Buffer): void {
     this.#unsent.push(bytes);
     this.#unsentBytes += bytes.length;

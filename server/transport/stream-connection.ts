@@ -56,11 +56,20 @@ export class StreamConnection implements Connection {
     });
   }
 
+  sendBytes(bytes: Buffer): void {
+    this.flush();
+    if (!this.#isClosed && bytes.length > 0) this.#write(bytes);
+  }
+
   flush(): void {
     if (this.#pending === '' || this.#isClosed) return;
     const text = this.#pending;
     this.#pending = '';
-    this.#streams.output.write(text, 'latin1', () => this.#written());
+    this.#write(text);
+  }
+
+  #write(data: string | Buffer): void {
+    this.#streams.output.write(data, 'latin1', () => this.#written());
     if (this.#streams.output.writableLength > 0) this.#isBehind = true;
   }
 

@@ -42,9 +42,17 @@ export class WebSocketConnection implements Connection {
   }
 
   send(message: string): void {
+    this.#frame(message);
+  }
+
+  sendBytes(bytes: Buffer): void {
+    this.#frame(bytes);
+  }
+
+  #frame(data: string | Buffer): void {
     if (this.#socket.readyState !== OPEN) return;
     this.#unsent++;
-    this.#socket.send(message, { binary: false }, () => this.#sent());
+    this.#socket.send(data, { binary: typeof data !== 'string' }, () => this.#sent());
     if (this.#socket.bufferedAmount > 0) this.#isBehind = true;
   }
 

@@ -27,6 +27,12 @@ export class MemoryConnection implements Connection {
     this.#queued.push(message);
   }
 
+  sendBytes(bytes: Buffer): void {
+    this.flush();
+    this.#queued.push(bytes.toString('latin1'));
+    this.flush();
+  }
+
   flush(): void {
     if (this.#queued.length === 0 || this.state === 'destroyed') return;
     this.writes.push(this.#queued);
