@@ -10,6 +10,7 @@ import { allOnes, ConfigSpace } from './config-space.js';
 import type { ConfigAccessSize } from './config-space.js';
 import { initHeader, resetHeader } from './header.js';
 import { InterruptLine } from './interrupt-line.js';
+import { Offers } from './offers.js';
 import { PowerState } from './power-state.js';
 import { COMMAND, CONFIG, HEADER_TYPE } from './registers.js';
 
@@ -88,6 +89,7 @@ export class PciFunction {
   readonly identity: PciIdentity;
   readonly log: Log;
   readonly config: ConfigSpace;
+  readonly offers = new Offers();
   readonly dma: Dma = {
     read: (address, into) => this.#dmaRead(address, into),
     write: (address, from) => this.#dmaWrite(address, from),
