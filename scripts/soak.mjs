@@ -6,6 +6,7 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { raceForClaims } from './claim-race.mjs';
+import { raceForBlocks } from './pool-race.mjs';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 const DAEMON = join(ROOT, 'dist/bin/qmemd.js');
@@ -140,6 +141,19 @@ const race = async (count) => {
   return `${count} claims and increments by ${wins.length} processes, none lost (${wins.join(' + ')})`;
 };
 
+const blockRace = async (operations) => {
+  const { wins, doubles, owned, left } = await raceForBlocks({
+    dist: new URL('../dist/', import.meta.url),
+    operations,
+    heads: 3,
+    directory: existsSync('/dev/shm') ? '/dev/shm' : tmpdir(),
+    c: has('gcc'),
+  });
+  if (doubles > 0) throw new Error(`${doubles} blocks had two owners`);
+  if (owned > 0 || left) throw new Error('blocks or the state object were left behind');
+  return `${operations} claims by each of ${wins.length} processes, ${wins.join(' + ')} won, no block owned twice`;
+};
+
 /** Test files with more runs than npm test gives them. */
 const tests = (files, env) => {
   const { status, stdout } = spawnSync(
@@ -156,6 +170,7 @@ const PARTS = {
   'kill -9': () => killTest(100),
   churn: () => churn(20_000),
   'claim race': () => race(1_000_000),
+  'pool race': () => blockRace(2_500_000),
   'native layer': () => tests(['test/server/os/native.test.ts'], { QMEMD_SOAK_SCALE: '10' }),
   'fuzzed commands': () => tests(['test/server/fuzz.test.ts'], { FUZZ_RUNS: '5000' }),
   'fuzzed bytes': () =>

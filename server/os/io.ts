@@ -50,6 +50,8 @@ export interface IoCalls {
    * @returns 0 or a negative errno
    */
   lockRange(fd: number, type: LockType, start: bigint, length: bigint): number;
+  /** Whether another open file has a lock in a byte range. @throws HostError */
+  isRangeLocked(fd: number, start: bigint, length: bigint): boolean;
   /** Who is at the other end of a UNIX socket. @throws HostError */
   peerCredentials(fd: number): PeerCredentials;
 }
@@ -76,6 +78,7 @@ const MAX_FDS = 253;
 const { EINTR, EINVAL, EMSGSIZE } = constants.errno;
 const SOCK_STREAM_CLOEXEC = 0x80001;
 const EFD_NONBLOCK_CLOEXEC = 0x80800;
+const F_OFD_GETLK = 36;
 const F_OFD_SETLK = 37;
 const LOCK_TYPE = { read: 0, write: 1, unlock: 2 } as const;
 const FLOCK_OPERATION = { read: 1 | 4, write: 2 | 4, unlock: 8 } as const;
@@ -206,18 +209,26 @@ const makePoll = (libc: Libc): IoCalls['poll'] => {
   };
 };
 
-const makeLocks = (libc: Libc): Pick<IoCalls, 'flock' | 'lockRange'> => {
+const makeLocks = (libc: Libc): Pick<IoCalls, 'flock' | 'lockRange' | 'isRangeLocked'> => {
   const flock = libc.call('flock', ['int', 'int']);
   const fcntl = libc.call('fcntl', ['int', 'int', 'void *']);
   const { address, bytes } = libc.block(32);
+  const describe = (type: LockType, start: bigint, length: bigint): void => {
+    bytes.fill(0);
+    bytes.writeInt16LE(LOCK_TYPE[type], 0);
+    bytes.writeBigInt64LE(start, 8);
+    bytes.writeBigInt64LE(length, 16);
+  };
   return {
     flock: (fd, type) => flock(fd, FLOCK_OPERATION[type]),
     lockRange: (fd, type, start, length) => {
-      bytes.fill(0);
-      bytes.writeInt16LE(LOCK_TYPE[type], 0);
-      bytes.writeBigInt64LE(start, 8);
-      bytes.writeBigInt64LE(length, 16);
+      describe(type, start, length);
       return fcntl(fd, F_OFD_SETLK, address);
+    },
+    isRangeLocked: (fd, start, length) => {
+      describe('write', start, length);
+      check(fcntl(fd, F_OFD_GETLK, address));
+      return bytes.readInt16LE(0) !== LOCK_TYPE.unlock;
     },
   };
 };
