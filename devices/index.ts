@@ -1,6 +1,7 @@
 import type { DeviceType } from './core/device.js';
 import { dynamicMdevice } from './dynamic-mdevice/index.js';
-import { ivshmemCommon, ivshmemPlain } from './ivshmem-plain/index.js';
+import { ivshmemCommon } from './ivshmem/common-type.js';
+import { ivshmemPlain } from './ivshmem-plain/index.js';
 import { nvdimm, pcDimm } from './pc-dimm/index.js';
 import { pciBridge } from './pci-bridge/index.js';
 import { pciePciBridge } from './pcie-pci-bridge/index.js';

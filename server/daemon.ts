@@ -2,6 +2,7 @@ import { writeFileSync, rmSync } from 'node:fs';
 import type { DaemonConfig, MonitorEndpoint } from './config.js';
 import type { RootLog } from './log.js';
 import { MachineHost, type NativeReport } from './machine-host.js';
+import { NativeEventNotifiers } from './os/event-notifiers.js';
 import { NativeHostMemory } from './os/host-memory.js';
 import { NativeLoader } from './os/native.js';
 import type { HttpAddress, HttpServer } from './http/server.js';
@@ -48,6 +49,7 @@ export class Daemon {
     this.#onEmpty = options.onEmpty;
     this.#native = new NativeLoader({ disabled: options.nativeDisabled === true });
     const hostMemory = new NativeHostMemory(this.#native);
+    const eventNotifiers = new NativeEventNotifiers(this.#native.load);
     if (options.config.listen !== undefined) this.#recorder = new CommandRecorder();
     for (const config of options.config.machines)
       this.#machines.set(
@@ -58,6 +60,7 @@ export class Daemon {
           log: options.log.child({ machine: config.name }),
           loadNative: this.#native.load,
           hostMemory,
+          eventNotifiers,
           native: () => this.nativeReport(),
           onWaiting: options.onWaiting ?? (() => undefined),
           recorder: this.#recorder,

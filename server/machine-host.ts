@@ -1,3 +1,4 @@
+import type { EventNotifiers } from '../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../devices/core/host-memory.js';
 import type { MachineConfig, MonitorConfig, MonitorEndpoint } from './config.js';
 import { Dispatcher, type CommandEntry } from './dispatch/dispatcher.js';
@@ -29,6 +30,7 @@ export interface MachineHostOptions {
   readonly log: RootLog;
   readonly loadNative: LoadNative;
   readonly hostMemory: HostMemoryService;
+  readonly eventNotifiers: EventNotifiers;
   readonly native: () => NativeReport;
   /** A monitor waits for its first client before the machine is built. */
   readonly onWaiting: (endpoint: MonitorEndpoint) => void;
@@ -87,10 +89,11 @@ export class MachineHost {
   async #build(): Promise<void> {
     try {
       const { buildMachine } = await import('./machine/build.js');
-      const { config, log, hostMemory, native, onQuit } = this.#options;
+      const { config, log, hostMemory, eventNotifiers, native, onQuit } = this.#options;
       const built = await buildMachine(config, {
         log,
         hostMemory,
+        eventNotifiers,
         native,
         turn: this.#turn,
         emit: (event, data) => this.#events.emit(event, data),

@@ -1,7 +1,9 @@
 import type { EventData, EventDef } from '../../schema/lang.js';
 import type { PlatformServices } from '../platform/platform.js';
 import type { Clock } from './clock.js';
+import type { EventNotifiers } from './event-notifier.js';
 import type { HostMemoryService } from './host-memory.js';
+import type { HostTimer } from './host-timer.js';
 import type { Properties, PropertyValues } from './property.js';
 
 /** `cold` is power-on, `warm` a system reset or a bus reset. */
@@ -50,8 +52,13 @@ export interface DeviceContext {
   /** The machine's virtual clock. */
   readonly clock: Clock;
   readonly hostMemory: HostMemoryService;
+  /** For time-outs only. */
+  readonly hostTimer: HostTimer;
+  readonly eventNotifiers: EventNotifiers;
   /** For bridges and expanders; undefined where there is no PCI. */
   readonly platform?: PlatformServices;
+  /** Keeps the machine from being migrated, for `reason`; returns the end of that. */
+  blockMigration(reason: string): () => void;
   emit<E extends EventDef>(event: E, data: EventData<E>): void;
 }
 

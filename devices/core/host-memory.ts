@@ -112,6 +112,12 @@ export interface HostMemoryService {
    * @throws HostError EEXIST when it does
    */
   create(path: string): HostFile;
+  /**
+   * Takes over a descriptor that somebody else opened, for reading and writing.
+   *
+   * @throws HostError when it is no open file; it is closed then
+   */
+  adopt(fd: number): HostFile;
   /** Creates a file without a name in `directory`. @throws HostError */
   createUnnamed(directory: string): HostFile;
 }

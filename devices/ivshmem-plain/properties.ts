@@ -1,7 +1,8 @@
 import type { MemdevBackend } from '../core/memdev.js';
-import { link, onOffAuto } from '../core/property.js';
+import { link } from '../core/property.js';
+import { master } from '../ivshmem/master.js';
 
 export const IvshmemPlainProperties = {
   memdev: link<MemdevBackend>('memory-backend', 'the shared memory'),
-  master: onOffAuto('off', 'the device keeps its memory when it moves to another host'),
+  master,
 };

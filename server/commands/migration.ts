@@ -16,7 +16,10 @@ const NEEDS: readonly (readonly [Capability, Capability, string])[] = [
 export const migrationHandlers = (): MigrationHandlers => {
   let on: ReadonlySet<Capability> = new Set();
   return {
-    'query-migrate': () => ({}),
+    'query-migrate': (_args, { machine }) => {
+      const { reasons } = machine.migrationBlockers;
+      return reasons.length === 0 ? {} : { 'blocked-reasons': reasons };
+    },
     migrate_cancel: () => undefined,
     'query-migrate-capabilities': () =>
       MigrationCapability.values.map((capability) => ({ capability, state: on.has(capability) })),

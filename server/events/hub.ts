@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import type { HostTimer } from '../../devices/core/host-timer.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
+import { hostTimer } from '../host-timer.js';
 import { StampedEvent } from './stamped-event.js';
 import type { Timestamp } from './stamped-event.js';
-import { hostTimer, Throttle } from './throttle.js';
-import type { HostTimer } from './throttle.js';
+import { Throttle } from './throttle.js';
 
 /** Somebody who gets every event of a machine as it is published. */
 export interface EventSink {

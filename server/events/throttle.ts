@@ -1,18 +1,5 @@
+import type { HostTimer } from '../../devices/core/host-timer.js';
 import type { EventDef } from '../../schema/lang.js';
-
-/** Host time; injected, so that tests need not wait. */
-export interface HostTimer {
-  /** Calls `fire` once after `ms`; returns the cancel. */
-  after(ms: number, fire: () => void): () => void;
-}
-
-export const hostTimer: HostTimer = {
-  after: (ms, fire) => {
-    const timer = setTimeout(fire, ms);
-    timer.unref();
-    return () => clearTimeout(timer);
-  },
-};
 
 const WINDOW_MS = 1000;
 

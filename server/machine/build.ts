@@ -1,4 +1,5 @@
 import { plainTypes, userDeviceTypes } from '../../devices/index.js';
+import type { EventNotifiers } from '../../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
 import { QmpError, refused } from '../../schema/error.js';
 import type { JsonObject } from '../../schema/json.js';
@@ -17,6 +18,7 @@ import { TypeRegistry } from './type-registry.js';
 export interface BuildOptions {
   readonly log: RootLog;
   readonly hostMemory: HostMemoryService;
+  readonly eventNotifiers: EventNotifiers;
   readonly native: () => NativeReport;
   readonly turn: Turn;
   readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
@@ -59,9 +61,9 @@ export const buildMachine = async (
   config: MachineConfig,
   options: BuildOptions,
 ): Promise<{ machine: Machine; commands: ReadonlyMap<string, CommandEntry> }> => {
-  const { log, hostMemory, native, turn, emit, onQuit } = options;
+  const { native, ...parts } = options;
   const types = new TypeRegistry(userDeviceTypes, plainTypes);
-  const machine = new Machine({ ...config, types, hostMemory, log, turn, emit, onQuit });
+  const machine = new Machine({ ...config, ...parts, types });
   try {
     for (const written of config.objects)
       await tryMake(written, () => machine.objects.addUnchecked(asJson(written)));

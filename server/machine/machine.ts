@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
 import type { DeviceContext, DeviceType, ResetType } from '../../devices/core/device.js';
+import type { EventNotifiers } from '../../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
 import type { PciFunction } from '../../devices/pci/function.js';
 
@@ -15,11 +16,13 @@ import { refused } from '../../schema/error.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
 import { DeviceDeleted, DeviceUnplugGuestError } from '../../schema/qdev.js';
 import type { MonitorConfig } from '../config.js';
+import { hostTimer } from '../host-timer.js';
 import type { RootLog } from '../log.js';
 import type { DeviceEntry } from './device-entry.js';
 import { DescriptorSets } from './descriptor-sets.js';
 import { DeviceTable } from './device-table.js';
 import { GuestDrivers } from './guest-drivers.js';
+import { MigrationBlockers } from './migration-blockers.js';
 import { NumaNodes } from './numa.js';
 import { ObjectTable } from './object-table.js';
 import { QomObject } from './qom.js';
@@ -64,6 +67,7 @@ export interface MachineOptions {
   readonly monitors?: readonly MonitorConfig[];
   readonly types: TypeRegistry;
   readonly hostMemory: HostMemoryService;
+  readonly eventNotifiers: EventNotifiers;
   readonly log: RootLog;
   readonly turn: Turn;
   readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
@@ -85,6 +89,7 @@ export class Machine {
   readonly drivers = new GuestDrivers();
   readonly descriptorSets = new DescriptorSets();
   readonly numa = new NumaNodes();
+  readonly migrationBlockers = new MigrationBlockers();
   /** Creates the machine that waits in `--preconfig`; undefined when it does not wait. */
   preconfig: (() => Promise<void>) | undefined;
   readonly #object: QomObject;
@@ -259,6 +264,9 @@ export class Machine {
       log: this.options.log.child({ device: entry.id ?? entry.path }),
       clock: this.clock,
       hostMemory: this.options.hostMemory,
+      hostTimer,
+      eventNotifiers: this.options.eventNotifiers,
+      blockMigration: (reason) => this.migrationBlockers.add(reason),
       emit: this.options.emit,
       platform: this.platform,
     };

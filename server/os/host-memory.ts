@@ -61,6 +61,15 @@ export class NativeHostMemory implements HostMemoryService {
     );
   }
 
+  adopt(fd: number): HostFile {
+    try {
+      return new OpenFile(this.#calls(), `descriptor ${String(fd)}`, fd, false);
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+  }
+
   createUnnamed(directory: string): HostFile {
     const calls = this.#calls();
     const fd = nodeCall(() => openUnnamed(directory));

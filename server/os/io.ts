@@ -1,4 +1,4 @@
-import { closeSync } from 'node:fs';
+import { closeSync, constants as files } from 'node:fs';
 import { constants } from 'node:os';
 import { check, hostError } from './libc.js';
 import type { Block, Libc } from './libc.js';
@@ -40,6 +40,8 @@ export interface IoCalls {
   poll(fd: number, events: number, onReady: (status: number, events: number) => void): PollHandle;
   /** A pair of connected UNIX stream sockets. @throws HostError */
   socketpair(): [number, number];
+  /** Makes reads and writes of `fd` answer EAGAIN instead of waiting. @throws HostError */
+  setNonBlocking(fd: number): void;
   /** A non-blocking event counter. @throws HostError */
   eventfd(): number;
   /** Whole-file lock without waiting. @returns 0 or a negative errno (-EAGAIN: somebody else has it) */
@@ -79,6 +81,7 @@ const { EINTR, EINVAL, EMSGSIZE } = constants.errno;
 const SOCK_STREAM_CLOEXEC = 0x80001;
 const EFD_NONBLOCK_CLOEXEC = 0x80800;
 const F_OFD_GETLK = 36;
+const F_SETFL = 4;
 const F_OFD_SETLK = 37;
 const LOCK_TYPE = { read: 0, write: 1, unlock: 2 } as const;
 const FLOCK_OPERATION = { read: 1 | 4, write: 2 | 4, unlock: 8 } as const;
@@ -237,6 +240,7 @@ const makeLocks = (libc: Libc): Pick<IoCalls, 'flock' | 'lockRange' | 'isRangeLo
 export const bindIo = (libc: Libc): IoCalls => {
   const socketpair = libc.call('socketpair', ['int', 'int', 'int', 'void *']);
   const eventfd = libc.call('eventfd', ['uint', 'int']);
+  const fcntl = libc.call('fcntl', ['int', 'int', 'long']);
   const getsockopt = libc.call('getsockopt', ['int', 'int', 'int', 'void *', 'void *']);
   const { address, bytes } = libc.block(16);
   return {
@@ -248,6 +252,7 @@ export const bindIo = (libc: Libc): IoCalls => {
       check(socketpair(1, SOCK_STREAM_CLOEXEC, 0, address));
       return [bytes.readInt32LE(0), bytes.readInt32LE(4)];
     },
+    setNonBlocking: (fd) => void check(fcntl(fd, F_SETFL, files.O_NONBLOCK)),
     eventfd: () => check(eventfd(0, EFD_NONBLOCK_CLOEXEC)),
     peerCredentials: (fd) => {
       bytes.writeUInt32LE(12, 12);

@@ -1,11 +1,12 @@
 import t from 'tap';
 import { refused } from '../../schema/error.js';
-import type { DeviceContext } from '../../devices/core/device.js';
 import type { MemdevBackend } from '../../devices/core/memdev.js';
-import { ivshmemCommon, ivshmemPlain } from '../../devices/ivshmem-plain/index.js';
+import { ivshmemCommon } from '../../devices/ivshmem/common-type.js';
+import { ivshmemPlain } from '../../devices/ivshmem-plain/index.js';
 import { IvshmemPlain } from '../../devices/ivshmem-plain/device.js';
 import { COMMAND, CONFIG } from '../../devices/pci/registers.js';
-import { ArrayMemory, fakeLog, fakeRoot } from '../support/pci.js';
+import { fakeContext } from '../support/device-context.js';
+import { ArrayMemory, fakeRoot } from '../support/pci.js';
 
 const backend = (
   size = 1 << 20,
@@ -23,24 +24,7 @@ const backend = (
   };
 };
 
-const none = (): never => {
-  throw new Error('not used');
-};
-const context: DeviceContext = {
-  id: 'iv1',
-  path: '/machine/peripheral/iv1',
-  typeName: 'ivshmem-plain',
-  log: fakeLog(),
-  clock: { now: () => 0n, at: none },
-  hostMemory: {
-    pageSize: 4096n,
-    anonymous: none,
-    open: none,
-    create: none,
-    createUnnamed: none,
-  },
-  emit: none,
-};
+const context = fakeContext();
 
 /** A realized device at slot 4 of a conventional root bus. */
 const device = (memdev = backend()) => {

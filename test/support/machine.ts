@@ -4,6 +4,7 @@ import { buildMachine } from '../../server/machine/build.js';
 import type { Machine } from '../../server/machine/machine.js';
 import { Turn } from '../../server/machine/turn.js';
 import { parseCommandLine } from '../../server/options/command-line.js';
+import { NativeEventNotifiers } from '../../server/os/event-notifiers.js';
 import { NativeHostMemory } from '../../server/os/host-memory.js';
 import { NativeLoader } from '../../server/os/native.js';
 import type { CommandClient } from '../../server/session/target.js';
@@ -46,9 +47,11 @@ export const startMachine = async (t: Cleanup, words: readonly string[]): Promis
   if (config === undefined) throw new Error('the words describe no machine');
   const events: { name: string; data: unknown }[] = [];
   const native = (): { native: 'full'; features: string[] } => ({ native: 'full', features: [] });
+  const loader = new NativeLoader();
   const { machine } = await buildMachine(config, {
     log: createLog('silent'),
-    hostMemory: new NativeHostMemory(new NativeLoader()),
+    hostMemory: new NativeHostMemory(loader),
+    eventNotifiers: new NativeEventNotifiers(loader.load),
     native,
     turn: new Turn(),
     emit: (event, data) => void events.push({ name: event.name, data }),

@@ -9,8 +9,9 @@ import { FunctionAccess } from '../../server/machine/guest-access.js';
 import type { PciBusOptions } from '../../devices/pci/bus.js';
 import { NativeHostMemory } from '../../server/os/host-memory.js';
 import { NativeLoader } from '../../server/os/native.js';
+import { fakeContext } from './device-context.js';
 import { FakeClock } from './test-board.js';
-import { fakeLog, fakeRoot } from './pci.js';
+import { fakeRoot } from './pci.js';
 
 const loader = new NativeLoader();
 export const needsNative = loader.load() === undefined ? { skip: 'koffi is not installed' } : {};
@@ -70,16 +71,15 @@ export class MdeviceBench {
       name,
       p.default,
     ]);
-    const context = {
+    const context = fakeContext({
       id: 'md0',
       path: '/machine/peripheral/md0',
       typeName: 'dynamic-mdevice',
-      log: fakeLog(),
       clock: new FakeClock(),
       hostMemory: new NativeHostMemory(loader),
       emit: ({ name }: { name: string }, data: unknown) =>
         void this.emitted.push({ event: name, data }),
-    };
+    });
     const all = { ...Object.fromEntries(defaults), ...properties } as All;
     this.device = new DynamicMdevice(context, all);
     this.root.bus.attach(this.device.pci, 8, { hotplugged: false });

@@ -1,6 +1,6 @@
 import type { Clock } from '../../devices/core/clock.js';
 import type { DeviceContext, DeviceType, Log } from '../../devices/core/device.js';
-import type { HostMemory, HostMemoryService } from '../../devices/core/host-memory.js';
+import type { HostMemory } from '../../devices/core/host-memory.js';
 import type { Properties } from '../../devices/core/property.js';
 import { MemoryRegion } from '../../devices/core/memory-region.js';
 import { PciFunction, type PciDevice, type PciIdentity } from '../../devices/pci/function.js';
@@ -10,6 +10,7 @@ import {
   type MachineKind,
   type Platform,
 } from '../../devices/platform/platform.js';
+import { fakeContext } from './device-context.js';
 
 export const silent: Log = {
   trace: () => undefined,
@@ -63,9 +64,6 @@ export const fakeMemory = (size: bigint): HostMemory => {
     onWrite: () => () => undefined,
   };
 };
-
-/** Nothing under test here maps host memory. */
-const noHostMemory = { pageSize: 4096n } as HostMemoryService;
 
 /** An endpoint with one memory BAR of 4 KiB and an interrupt pin. */
 export class FakeEndpoint implements PciDevice {
@@ -154,16 +152,15 @@ export class TestBoard {
   }
 
   context(id: string | undefined, typeName: string): DeviceContext {
-    return {
+    return fakeContext({
       id,
       path: `/machine/peripheral/${id ?? 'device[0]'}`,
       typeName,
       log: silent,
       clock: this.clock,
-      hostMemory: noHostMemory,
       platform: this.platform,
       emit: () => undefined,
-    };
+    });
   }
 
   /** Creates a device of a type with some properties set and the others at their defaults. */

@@ -23,6 +23,7 @@ const host = (bytes: Uint8Array) => {
   const service: HostMemoryService = {
     create: unused,
     createUnnamed: unused,
+    adopt: unused,
     pageSize: 4096n,
     anonymous: ({ size }) => mapping(size),
     open: (path) => {

@@ -1,7 +1,7 @@
 import t from 'tap';
 import { event, int, opt, str } from '../../../schema/lang.js';
 import { EventHub } from '../../../server/events/hub.js';
-import type { HostTimer } from '../../../server/events/throttle.js';
+import type { HostTimer } from '../../../devices/core/host-timer.js';
 import type { MemoryConnection } from '../../support/memory-connection.js';
 import { wire } from '../../support/wire.js';
 

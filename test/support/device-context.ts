@@ -1,0 +1,28 @@
+import type { DeviceContext } from '../../devices/core/device.js';
+import { fakeLog } from './pci.js';
+
+const none = (): never => {
+  throw new Error('not used');
+};
+
+/** What a device is given by tests that need no machine; services that are not given fail on use. */
+export const fakeContext = (given: Partial<DeviceContext> = {}): DeviceContext => ({
+  id: 'iv1',
+  path: '/machine/peripheral/iv1',
+  typeName: 'ivshmem-plain',
+  log: fakeLog(),
+  clock: { now: () => 0n, at: none },
+  hostTimer: { after: none },
+  hostMemory: {
+    pageSize: 4096n,
+    anonymous: none,
+    open: none,
+    create: none,
+    createUnnamed: none,
+    adopt: none,
+  },
+  eventNotifiers: { adopt: none, discard: none },
+  blockMigration: () => () => undefined,
+  emit: none,
+  ...given,
+});
