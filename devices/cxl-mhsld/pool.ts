@@ -5,6 +5,7 @@ import type { SharedObject, SharedObjects } from '../core/shared-object.js';
 import { emptyState, HEADS, LAYOUT, readLayout, UNASSIGNED } from './layout.js';
 import { OwnerMap } from './owner-map.js';
 import type { BlockRange, Conflict, OwnerRun } from './owner-map.js';
+import { TagTable } from './tag-table.js';
 
 /** Locks of a state object; the head of number h has HEAD + h for as long as it lives. */
 const LOCK = { LIFE: 0, MAP: 1, HEAD: 8 } as const;
@@ -43,12 +44,14 @@ export class Pool {
   readonly head: number;
   readonly #object: SharedObject;
   readonly #map: OwnerMap;
+  readonly #tags: TagTable;
   #attached = true;
 
-  private constructor(head: number, object: SharedObject, map: OwnerMap) {
+  private constructor(head: number, object: SharedObject, map: OwnerMap, tags: TagTable) {
     this.head = head;
     this.#object = object;
     this.#map = map;
+    this.#tags = tags;
   }
 
   /**
@@ -61,32 +64,41 @@ export class Pool {
     for (let tries = 0; tries < ATTACH_TRIES; tries++) {
       const object = openOrCreate(objects, options);
       if (object === undefined) continue;
-      const pool = Pool.#tryEnter(object, options);
+      const pool = Pool.#tryEnter(object, options, objects);
       if (pool !== undefined) return pool;
     }
     throw refused(`mhsld state '${options.name}' comes and goes, attaching was given up`);
   }
 
   /** Undefined when the object was removed before it could be locked. */
-  static #tryEnter(object: SharedObject, options: AttachOptions): Pool | undefined {
+  static #tryEnter(
+    object: SharedObject,
+    options: AttachOptions,
+    objects: SharedObjects,
+  ): Pool | undefined {
     let pool: Pool | undefined;
     try {
       if (!object.lock(LOCK.LIFE, LIFE_TIMEOUT_MS)) throw isKept(object.name);
-      if (object.isLinked()) pool = Pool.#enter(object, options);
+      if (object.isLinked())
+        pool = Pool.#enter(object, options, new TagTable(objects, object.name));
     } finally {
       if (pool === undefined) object.close();
     }
     return pool;
   }
 
-  static #enter(object: SharedObject, { head, blocks, adopt }: AttachOptions): Pool {
+  static #enter(
+    object: SharedObject,
+    { head, blocks, adopt }: AttachOptions,
+    tags: TagTable,
+  ): Pool {
     const map = new OwnerMap(object, readLayout(object, blocks));
     if (!object.lock(LOCK.HEAD + head))
       throw refused(`head ${String(head)} of mhsld state '${object.name}' is in use`);
     if (!adopt) map.releaseAll(head);
     object.bytes.store(LAYOUT.LD_MAP.offset + head, head);
     object.unlock(LOCK.LIFE);
-    return new Pool(head, object, map);
+    return new Pool(head, object, map, tags);
   }
 
   get name(): string {
@@ -103,12 +115,36 @@ export class Pool {
    * @throws QmpError GenericError when the state object was cut, or another process keeps it locked
    */
   claim(ranges: readonly BlockRange[]): Conflict | undefined {
-    return this.#transaction(() => this.#map.claim(this.head, ranges));
+    return this.#transaction(() => {
+      const conflict = this.#map.claim(this.head, ranges);
+      if (conflict === undefined) this.#tags.forget(ranges);
+      return conflict;
+    });
   }
 
-  /** Joins the owners of blocks; otherwise as `claim`. */
-  share(ranges: readonly BlockRange[]): Conflict | undefined {
-    return this.#transaction(() => this.#map.share(this.head, ranges));
+  /**
+   * Joins the owners of the blocks that carry a tag.
+   *
+   * @param tag 32 hexadecimal digits
+   * @returns the blocks in the order of the tag, or why they cannot be joined
+   * @throws QmpError as `claim`
+   */
+  share(tag: string): readonly BlockRange[] | Conflict | 'unknown' {
+    return this.#transaction(() => {
+      const ranges = this.#tags.find(tag).filter((range) => this.#map.contains(range));
+      if (ranges.length === 0) return 'unknown';
+      return this.#map.share(this.head, ranges) ?? ranges;
+    });
+  }
+
+  /**
+   * Lets other heads join blocks of this one by a tag.
+   *
+   * @returns false when there is no room for more tags
+   * @throws QmpError as `claim`
+   */
+  tag(tag: string, ranges: readonly BlockRange[]): boolean {
+    return this.#transaction(() => this.#tags.put(tag, ranges));
   }
 
   /** Lets go of blocks; those of other heads stay as they are. */
@@ -177,6 +213,7 @@ export class Pool {
       object.bytes.store(LAYOUT.LD_MAP.offset + this.head, UNASSIGNED);
       if (object.lock(LOCK.LIFE, LIFE_TIMEOUT_MS)) this.#removeWhenLast();
     }
+    this.#tags.close();
     object.close();
   }
 
@@ -185,7 +222,9 @@ export class Pool {
       (head) => head !== this.head,
     );
     if (others.some((head) => this.#object.isLocked(LOCK.HEAD + head))) return;
-    if (this.#map.runs().length === 0 && this.#object.isLinked()) this.#object.unlink();
+    if (this.#map.runs().length > 0 || !this.#object.isLinked()) return;
+    this.#tags.unlink();
+    this.#object.unlink();
   }
 
   #stateOf(head: number, blocks: number): HeadStatus['state'] {

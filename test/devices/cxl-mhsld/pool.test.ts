@@ -1,6 +1,7 @@
 import {
   copyFileSync,
   existsSync,
+  readdirSync,
   readFileSync,
   statSync,
   truncateSync,
@@ -205,18 +206,45 @@ t.test('an object that was cut is not touched any more', async (t) => {
   t.equal(statSync(path).size, 4096);
 });
 
-t.test('blocks are shared only with those that own them', async (t) => {
-  const { attach, map } = startPool(t);
+const TAG = '00112233445566778899aabbccddeeff';
+
+t.test('blocks are shared by their tag, with those that own them', async (t) => {
+  const { attach, map, folder } = startPool(t);
+  const [zero, one, two] = [attach(0), attach(1), attach(2)];
+  t.equal(one.share(TAG), 'unknown');
+  zero.claim([range(8, 2), range(0, 4)]);
+  t.ok(zero.tag(TAG, [range(8, 2), range(0, 4)]));
+  t.strictSame(one.share(TAG), [range(8, 2), range(0, 4)], 'in the order of the tag');
+  t.strictSame(map(0, 9), [3, 3, 3, 3, 0, 0, 0, 0, 3, 3]);
+  t.strictSame(one.share(TAG), { block: 8, heads: [0, 1] }, 'once');
+  zero.release([range(0, 1)]);
+  one.release([range(0, 1)]);
+  t.strictSame(two.share(TAG), { block: 0, heads: [] }, 'not when a part of it is free');
+  t.strictSame(map(0, 9), [0, 3, 3, 3, 0, 0, 0, 0, 3, 3]);
+  t.equal(two.claim([range(0, 1)]), undefined);
+  t.strictSame(zero.share(TAG), { block: 8, heads: [0, 1] });
+  for (const pool of [zero, one, two]) pool.detach();
+  t.strictSame(readdirSync(folder), [], 'the tags go with the pool');
+});
+
+t.test('who claims blocks anew takes their tag off', async (t) => {
+  const { attach } = startPool(t);
   const [zero, one] = [attach(0), attach(1)];
-  t.strictSame(one.share([range(0, 4)]), { block: 0, heads: [] });
   zero.claim([range(0, 4)]);
-  t.strictSame(one.share([range(2, 4)]), { block: 4, heads: [] });
-  t.strictSame(map(0, 5), [1, 1, 1, 1, 0, 0]);
-  t.equal(one.share([range(1, 3)]), undefined);
-  t.strictSame(map(0, 3), [1, 3, 3, 3]);
-  t.ok(zero.ownsBlock(1) && one.ownsBlock(1));
+  zero.tag(TAG, [range(0, 4)]);
   zero.release([range(0, 4)]);
-  t.strictSame(map(0, 3), [0, 2, 2, 2]);
+  zero.claim([range(3, 1)]);
+  t.equal(one.share(TAG), 'unknown');
+});
+
+t.test('tags fit as often as eight heads can have extents, and once more is told', async (t) => {
+  const { attach } = startPool(t, 8192);
+  const zero = attach(0);
+  const each = Array.from({ length: 4096 }, (_, i) => range(i, 1));
+  zero.claim([range(0, 8192)]);
+  t.ok(zero.tag(TAG, each));
+  t.notOk(zero.tag(TAG.replace('00', 'ff'), [range(5000, 1)]));
+  t.ok(zero.tag(TAG.replace('00', 'ff'), [range(5, 1)]), 'in the place of another');
 });
 
 t.test('any sequence of claims and releases agrees with a model', async (t) => {
