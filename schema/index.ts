@@ -8,6 +8,7 @@ import * as guest from './guest.js';
 import * as humanMonitor from './human-monitor.js';
 import * as memory from './memory.js';
 import * as migration from './migration.js';
+import * as migrationParameters from './migration-parameters.js';
 import * as pci from './pci.js';
 import * as preconfig from './preconfig.js';
 import * as qdev from './qdev.js';
@@ -29,6 +30,7 @@ export const subjects: readonly Subject[] = [
   { title: 'Guest side', module: guest },
   { title: 'Board', module: board },
   { title: 'Migration', module: migration },
+  { title: 'Parameters of migration', module: migrationParameters },
   { title: 'What is not there', module: absent },
   { title: 'Human monitor', module: humanMonitor },
 ];

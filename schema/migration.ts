@@ -1,4 +1,4 @@
-import { arr, bool, command, enumeration, int, object, opt, str } from './lang.js';
+import { arr, bool, command, enumeration, int, num, object, opt, str } from './lang.js';
 
 /**
  * Migration, of which there is only what clients ask before they know that there is none.
@@ -26,14 +26,60 @@ export const MigrationStatus = enumeration(
   ],
   'How far a migration is.',
 );
+const transferred = int('int', 'bytes sent');
+export const MigrationStats = object('MigrationStats', {
+  transferred,
+  remaining: int('int', 'bytes to go'),
+  total: int('int', 'bytes in all'),
+  duplicate: int('int', 'pages of zeros'),
+  skipped: int('int', 'pages that were skipped'),
+  normal: int('int', 'other pages'),
+  'normal-bytes': int('int', 'bytes of other pages'),
+  'dirty-pages-rate': int('int', 'pages dirtied in a second'),
+  mbps: num('megabits in a second'),
+  'dirty-sync-count': int('int', 'times that dirty pages were collected'),
+  'postcopy-requests': int('int', 'pages that the other side asked for'),
+  'page-size': int('int', 'bytes of a page'),
+  'multifd-bytes': int('uint64', 'bytes sent over several channels'),
+  'pages-per-second': int('uint64', 'pages sent in a second'),
+  'precopy-bytes': int('uint64', 'bytes sent while the guest ran'),
+  'downtime-bytes': int('uint64', 'bytes sent while it did not'),
+  'postcopy-bytes': int('uint64', 'bytes sent after it moved'),
+  'dirty-sync-missed-zero-copy': int('uint64', 'times that zero copy fell back'),
+});
+export const XBZRLECacheStats = object('XBZRLECacheStats', {
+  'cache-size': int('size', 'bytes of the cache'),
+  bytes: int('int', 'bytes sent'),
+  pages: int('int', 'pages sent'),
+  'cache-miss': int('int', 'pages that were not in the cache'),
+  'cache-miss-rate': num('share of them'),
+  'encoding-rate': num('how well pages are encoded'),
+  overflow: int('int', 'pages that did not fit'),
+});
+export const CompressionStats = object('CompressionStats', {
+  pages: int('int', 'pages compressed'),
+  busy: int('int', 'times that no thread was free'),
+  'busy-rate': num('rate of them'),
+  'compressed-size': int('int', 'bytes after compression'),
+  'compression-rate': num('ratio of the sizes'),
+});
+export const VfioStats = object('VfioStats', { transferred });
 export const MigrationInfo = object('MigrationInfo', {
   status: opt(MigrationStatus),
+  ram: opt(MigrationStats),
+  disk: opt(MigrationStats),
+  vfio: opt(VfioStats),
+  'xbzrle-cache': opt(XBZRLECacheStats),
   'total-time': opt(int('int', 'milliseconds since the start')),
   'expected-downtime': opt(int('int', 'milliseconds')),
   downtime: opt(int('int', 'milliseconds')),
   'setup-time': opt(int('int', 'milliseconds')),
+  'cpu-throttle-percentage': opt(int('int', 'percent')),
   'error-desc': opt(str('why it failed')),
   'blocked-reasons': opt(arr(str('a reason'), 'what forbids migration')),
+  'postcopy-blocktime': opt(int('uint32', 'milliseconds that all CPUs waited')),
+  'postcopy-vcpu-blocktime': opt(arr(int('uint32', 'milliseconds'), 'the wait of each CPU')),
+  compression: opt(CompressionStats),
 });
 export const queryMigrate = command('query-migrate', {
   doc: 'Report on migration. Empty: none was ever started.',

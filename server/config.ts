@@ -3,6 +3,7 @@ import type { MachineKind } from '../devices/platform/platform.js';
 import type { JsonObject } from '../schema/json.js';
 import type { Limits } from './limits.js';
 import type { LogLevel } from './log.js';
+import type { NumaNodeSetting } from './options/numa.js';
 import type { GlobalSetting, GuestPolicy } from './machine/machine.js';
 
 /** Where a monitor meets its clients. */
@@ -36,6 +37,8 @@ export interface MachineConfig {
   /** Room for memory devices; default none. */
   readonly memorySlots?: MemorySlotsConfig;
   readonly ramBackend: string | undefined;
+  /** NUMA nodes; default none. */
+  readonly numa?: readonly NumaNodeSetting[];
   readonly defaults: boolean;
   readonly guestPolicy: GuestPolicy;
   /** `-S`: wait for `cont`. */

@@ -4,20 +4,17 @@ import type { MemoryDevice, MemoryDevicePart } from '../core/memory-device.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import { RAM_SPLIT } from './memory-map.js';
 
-/** `-m slots=,maxmem=`, `-machine nvdimm=` and `-numa`: room for memory devices. */
+/** `-m slots=,maxmem=` and `-machine nvdimm=`: room for memory devices. */
 export interface MemorySlotsConfig {
   readonly slots: number;
   /** Bytes of all memory, what the machine starts with included. */
   readonly maxSize: bigint;
   readonly nvdimm: boolean;
-  /** NUMA nodes. */
-  readonly nodes: number;
 }
 export const NO_MEMORY_SLOTS: MemorySlotsConfig = {
   slots: 0,
   maxSize: 0n,
   nvdimm: false,
-  nodes: 0,
 };
 
 const GIB = 1n << 30n;
@@ -45,6 +42,7 @@ export class MemorySlots {
   readonly #ramSize: bigint;
   readonly #memory: AddressSpace;
   readonly #supported: boolean;
+  readonly #nodes: () => number;
   readonly #base: bigint;
   readonly #plugged = new Map<MemoryDevice, Plugged>();
 
@@ -53,7 +51,9 @@ export class MemorySlots {
     ramSize: bigint,
     memory: AddressSpace,
     config: MemorySlotsConfig = NO_MEMORY_SLOTS,
+    nodes = (): number => 0,
   ) {
+    this.#nodes = nodes;
     this.#config = config;
     this.#ramSize = ramSize;
     this.#memory = memory;
@@ -63,6 +63,10 @@ export class MemorySlots {
     this.#base = alignUp((1n << 32n) + above, GIB);
   }
 
+  /** NUMA nodes. As QEMU: slots bring one, even if nobody named any. */
+  get nodes(): number {
+    return Math.max(this.#nodes(), this.#config.slots > 0 ? 1 : 0);
+  }
   /** Bytes of all modules. */
   get used(): bigint {
     return [...this.#plugged.values()].reduce((sum, { size }) => sum + size, 0n);
@@ -188,8 +192,7 @@ export class MemorySlots {
     );
   }
   #checkNode({ node }: MemoryDevicePart): void {
-    // As QEMU: slots bring a node, even if nobody named one.
-    const nodes = Math.max(this.#config.nodes, this.#config.slots > 0 ? 1 : 0);
+    const { nodes } = this;
     if (node >= Math.max(nodes, 1))
       throw refused(
         `'DIMM property node has value ${String(node)}' which exceeds the number of numa nodes: ${String(nodes)}`,

@@ -26,9 +26,8 @@ const addNode = (machine: Machine, { nodeid, cpus, mem, memdev, initiator }: Nod
     throw refused(`CPU index (${String(cpu)}) should be smaller than maxcpus (0)`);
   if (mem !== undefined && memdev !== undefined)
     throw refused('cannot specify both mem= and memdev= at the same time');
-  if (memdev !== undefined && !machine.root.walk(['objects'])?.children.has(memdev))
-    throw refused(`memdev=${memdev} is ambiguous`);
-  machine.numa.addNode(nodeid);
+  if (memdev !== undefined) machine.objects.checkBackend(memdev);
+  machine.numa.addNode(nodeid, memdev);
 };
 
 export const preconfigHandlers = {

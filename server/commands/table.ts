@@ -18,6 +18,7 @@ import { guestHandlers } from './guest.js';
 import { humanMonitorHandlers } from './human-monitor.js';
 import { memoryHandlers } from './memory.js';
 import { migrationHandlers } from './migration.js';
+import { migrationParameterHandlers } from './migration-parameters.js';
 import { pciHandlers } from './pci.js';
 import { preconfigHandlers } from './preconfig.js';
 import { qdevHandlers } from './qdev.js';
@@ -63,6 +64,7 @@ export const commandTable = (
     ...humanMonitorHandlers,
     ...memoryHandlers,
     ...migrationHandlers(),
+    ...migrationParameterHandlers(),
     ...pciHandlers,
     ...preconfigHandlers,
     ...qdevHandlers,

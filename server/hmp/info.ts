@@ -3,6 +3,8 @@ import { resolvePath, type QomObject } from '../machine/qom.js';
 import { QMP_VERSION } from '../version.js';
 import type { MonitorCommand } from './commands.js';
 import { deviceTree } from './device-tree.js';
+import { readFlags } from './flags.js';
+import { memoryDevices, memorySize, numaNodes } from './memory-info.js';
 import { memoryTree } from './memory-tree.js';
 import { pciList } from './pci-list.js';
 
@@ -66,7 +68,16 @@ export const infoCommands: readonly MonitorCommand[] = [
   show('cpus', 'CPUs, of which there are none', () => ''),
   show('kvm', 'whether KVM runs the guest', () => 'kvm support: not compiled\n'),
   show('memdev', 'memory backends', memdevs),
-  show('mtree', 'regions of the address spaces', memoryTree),
+  show('memory-devices', 'memory modules in the slots', memoryDevices),
+  show('memory_size_summary', 'how much memory there is', memorySize),
+  {
+    names: ['mtree'],
+    parameters: '[-f][-d][-o][-D]',
+    help: 'regions of the address spaces (-f: what addresses reach; -d: nothing more; -o: owners; -D: disabled regions, too)',
+    argument: 'optional',
+    run: (machine, text) => memoryTree(machine, readFlags('fdoD', text)),
+  },
+  show('numa', 'NUMA nodes', numaNodes),
   show('name', 'name of the machine', ({ options }) =>
     options.guestName === undefined ? '' : `${options.guestName}\n`,
   ),

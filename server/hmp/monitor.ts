@@ -1,6 +1,7 @@
 import { QmpError } from '../../schema/error.js';
 import type { Machine } from '../machine/machine.js';
 import { monitorCommands, type MonitorCommand } from './commands.js';
+import { LineError } from './flags.js';
 import { infoCommands } from './info.js';
 
 /**
@@ -79,11 +80,13 @@ export const runLine = async (machine: Machine, line: string): Promise<string> =
   if (words[0] === '') return '';
   if (entry === undefined) return unknown(words);
   const wrong = complaint(entry, rest);
-  if (wrong !== undefined)
-    return `${entry.names.join('|')}: ${wrong}\nTry "help ${words.join(' ')}" for more information\n`;
+  const hint = (problem: string): string =>
+    `${entry.names.join('|')}: ${problem}\nTry "help ${words.join(' ')}" for more information\n`;
+  if (wrong !== undefined) return hint(wrong);
   try {
     return await entry.run(machine, rest);
   } catch (error) {
+    if (error instanceof LineError) return hint(error.message);
     if (error instanceof QmpError) return `Error: ${error.message}\n`;
     throw error;
   }

@@ -10,6 +10,7 @@ import type { MachineConfig, Written } from '../config.js';
 import type { CommandEntry } from '../dispatch/dispatcher.js';
 import type { RootLog } from '../log.js';
 import type { NativeReport } from '../machine-host.js';
+import type { NumaNodeSetting } from '../options/numa.js';
 import type { DeviceRequest } from './device-table.js';
 import { Machine } from './machine.js';
 import type { Turn } from './turn.js';
@@ -25,8 +26,10 @@ export interface BuildOptions {
   readonly onQuit: () => void;
 }
 
+type Origin = Pick<Written, 'origin'>;
+
 /** A written object or device that could not be made; the message is `ORIGIN: reason`. */
-const blame = (written: Written, error: unknown): Error =>
+const blame = (written: Origin, error: unknown): Error =>
   error instanceof QmpError
     ? new Error(`${written.origin}: ${error.message}`, { cause: error })
     : new Error(`${written.origin}: unexpected failure`, { cause: error });
@@ -67,6 +70,7 @@ export const buildMachine = async (
   try {
     for (const written of config.objects)
       await tryMake(written, () => machine.objects.addUnchecked(asJson(written)));
+    for (const node of config.numa ?? []) await tryMake(node, () => addNumaNode(machine, node));
     if (config.preconfig === true) machine.preconfig = () => leavePreconfig(machine, config);
     else await complete(machine, config);
   } catch (error) {
@@ -78,6 +82,12 @@ export const buildMachine = async (
     return { ...rest, features: [...features] };
   };
   return { machine, commands: commandTable(machine, report) };
+};
+
+const addNumaNode = (machine: Machine, { nodeid, memdev }: NumaNodeSetting): void => {
+  if (machine.options.kind === 'none') throw refused('NUMA is not supported by this machine-type');
+  if (memdev !== undefined) machine.objects.checkBackend(memdev);
+  machine.numa.addNode(nodeid, memdev);
 };
 
 /** Board and devices; then the machine runs. */
@@ -101,7 +111,7 @@ const leavePreconfig = async (machine: Machine, config: MachineConfig): Promise<
   }
 };
 
-const tryMake = async (written: Written, make: () => void | Promise<void>): Promise<void> => {
+const tryMake = async (written: Origin, make: () => void | Promise<void>): Promise<void> => {
   try {
     await make();
   } catch (error) {

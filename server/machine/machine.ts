@@ -123,6 +123,7 @@ export class Machine {
       options.ramSize,
       this.platform.memory,
       options.memorySlots,
+      () => this.numa.nodes.length,
     );
     this.#object = new QomObject(`${this.platform.canonicalName}-machine`, this);
     this.root.addChild('machine', this.#object);
@@ -157,7 +158,10 @@ export class Machine {
   /** Builds the board: RAM, host bridges, default devices. */
   async build(): Promise<void> {
     const { kind, ramSize, ramBackend } = this.options;
-    if (kind !== 'none') this.objects.claimRam('pc.ram', ramSize, ramBackend);
+    this.numa.check();
+    const memdevs = this.numa.nodes.flatMap(({ memdev }) => memdev ?? []);
+    if (memdevs.length > 0) this.objects.claimNodes(ramSize, memdevs);
+    else if (kind !== 'none') this.objects.claimRam('pc.ram', ramSize, ramBackend);
     for (const host of this.platform.hosts) {
       const object = this.#object.addChild(host.qomName, new QomObject(host.typeName, host));
       this.devices.addBusObject(host.bus, object);

@@ -4,17 +4,23 @@ import { refused } from '../../schema/error.js';
 export const MAX_NODES = 128;
 const LOCAL_DISTANCE = 10;
 
-/** The NUMA nodes of a machine and their distances, as `set-numa-node` gave them. */
+/** The NUMA nodes of a machine and their distances, as `-numa` and `set-numa-node` gave them. */
 export class NumaNodes {
-  readonly #nodes = new Set<number>();
+  /** Number of each node and the id of its memory backend, if it has one of its own. */
+  readonly #nodes = new Map<number, string | undefined>();
   readonly #distances = new Map<string, number>();
 
+  /** The nodes by number. */
+  get nodes(): readonly { readonly id: number; readonly memdev: string | undefined }[] {
+    return [...this.#nodes].map(([id, memdev]) => ({ id, memdev })).sort((a, b) => a.id - b.id);
+  }
+
   /** @throws QmpError when the node exists or the number is too big */
-  addNode(given: number | undefined): void {
+  addNode(given: number | undefined, memdev: string | undefined): void {
     const id = given ?? this.#nodes.size;
     if (id >= MAX_NODES) throw refused(`Max number of NUMA nodes reached: ${String(id)}`);
     if (this.#nodes.has(id)) throw refused(`Duplicate NUMA nodeid: ${String(id)}`);
-    this.#nodes.add(id);
+    this.#nodes.set(id, memdev);
   }
 
   /** @throws QmpError when a node is missing or the distance is bad */

@@ -7,6 +7,7 @@ import type { ArgsOf, Infer } from '../../schema/lang.js';
 import { objectAdd, type IothreadProperties, type Memdev } from '../../schema/memory.js';
 import { checkArguments } from '../../schema/validate.js';
 import { isIdentifier } from './identifier.js';
+import { NodeMemory } from './node-memory.js';
 import { QomObject } from './qom.js';
 
 type ObjectArguments = ArgsOf<typeof objectAdd>;
@@ -29,7 +30,7 @@ const isBackend = (args: ObjectArguments): args is ObjectArguments & BackendArgu
 export class ObjectTable {
   readonly #options: ObjectTableOptions;
   readonly #backends = new Map<string, MemoryBackend>();
-  #ram: MemoryBackend | undefined;
+  #ram: (() => HostMemory) | undefined;
 
   constructor(options: ObjectTableOptions) {
     this.#options = options;
@@ -38,7 +39,7 @@ export class ObjectTable {
   /** Guest memory; set up on first touch. */
   get ram(): HostMemory {
     if (this.#ram === undefined) throw new Error('the machine has no memory');
-    return this.#ram.memory;
+    return this.#ram();
   }
   /** `object-add`. @throws QmpError with the texts of reference/pci-and-memory-devices.md §4.4 */
   add(args: ObjectArguments): void {
@@ -90,14 +91,42 @@ export class ObjectTable {
         throw refused(
           `Machine memory size does not match the size of the memory backend '${given}'`,
         );
-      this.#ram = backend;
+      backend.claim('/machine');
+      this.#ram = () => backend.memory;
     } else {
       const args = { 'qom-type': 'memory-backend-ram', id: name, size } as const;
       this.#checkFree(name);
-      this.#ram = prepareBackend(args, { ...this.#options, deferred: true }).complete();
-      this.#adopt(this.#ram);
+      const backend = prepareBackend(args, { ...this.#options, deferred: true }).complete();
+      this.#adopt(backend);
+      backend.claim('/machine');
+      this.#ram = () => backend.memory;
     }
-    this.#ram.claim('/machine');
+  }
+  /**
+   * The memory of the machine made of the backends of its NUMA nodes, in their order.
+   *
+   * @throws QmpError when one comes twice or is in use, or all together have another size
+   */
+  claimNodes(size: bigint, ids: readonly string[]): void {
+    const twice = ids.find((id, index) => ids.indexOf(id) !== index);
+    if (twice !== undefined) throw refused(`memory backend ${twice} can't be used multiple times.`);
+    const backends = ids.map((id) => this.#findBackend(id));
+    const total = backends.reduce((sum, backend) => sum + backend.size, 0n);
+    if (total !== size)
+      throw refused(
+        `total memory for NUMA nodes (0x${total.toString(16)}) should equal RAM size (0x${size.toString(16)})`,
+      );
+    for (const backend of backends) backend.claim('/machine');
+    const memory = new NodeMemory(backends.map((backend) => backend.memory));
+    this.#ram = () => memory;
+  }
+  /** Bytes of a memory backend. @throws QmpError when there is none */
+  backendSize(id: string): bigint {
+    return this.#findBackend(id).size;
+  }
+  /** @throws QmpError when no memory backend has this id */
+  checkBackend(id: string): void {
+    this.#findBackend(id);
   }
   /** Gives all memory back. */
   close(): void {
@@ -105,6 +134,11 @@ export class ObjectTable {
     this.#backends.clear();
   }
 
+  #findBackend(id: string): MemoryBackend {
+    const backend = this.#backends.get(id);
+    if (backend === undefined) throw refused(`memdev=${id} is ambiguous`);
+    return backend;
+  }
   #checkFree(id: string): void {
     if (this.#options.container.children.has(id))
       throw refused(`attempt to add duplicate property '${id}' to object (type 'container')`);

@@ -12,6 +12,7 @@ import {
   type Chardev,
   type MonOption,
 } from './monitors.js';
+import { readNuma, type NumaNodeSetting } from './numa.js';
 import { readDevice, readGlobal, readObject } from './objects.js';
 import { UNUSED_OPTIONS } from './unused.js';
 
@@ -63,7 +64,7 @@ class Draft {
   readonly limits: Partial<Record<LimitName, number>> = {};
   readonly accelerators: string[] = [];
   memory: MemoryChoice = { ramSize: 128n << 20n, slots: 0, maxSize: 0n };
-  numaNodes = 0;
+  readonly numa: NumaNodeSetting[] = [];
   guestName: string | undefined;
   uuid: string | undefined;
   qtest: MonitorEndpoint | undefined;
@@ -89,8 +90,9 @@ const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
   m: (draft, origin, text) => {
     draft.memory = readMemory(origin, text);
   },
-  numa: (draft, _origin, text) => {
-    if (/^node(,|$)/.test(text)) draft.numaNodes++;
+  numa: (draft, origin, text) => {
+    const node = readNuma(origin, text);
+    if (node !== undefined) draft.numa.push(node);
   },
   name: (draft, origin, text) => {
     const given = new Parameters(origin, parseOpts(text, 'guest'));
@@ -263,8 +265,9 @@ const finish = (draft: Draft): Options => {
         uuid,
         kind,
         ramSize,
-        memorySlots: { slots, maxSize, nvdimm, nodes: draft.numaNodes },
+        memorySlots: { slots, maxSize, nvdimm },
         ramBackend,
+        numa: draft.numa,
         defaults: !flags.has('nodefaults'),
         guestPolicy,
         paused: flags.has('S'),

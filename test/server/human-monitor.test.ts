@@ -120,6 +120,27 @@ t.test('info pci, qtree, memdev and mtree have the layout of QEMU', async (t) =>
   );
 });
 
+t.test('info mtree takes the switches of QEMU', async (t) => {
+  const machine = await startMachine(t, WORDS);
+  const flat = await line(machine, 'info mtree -f');
+  t.match(flat, /^FlatView #0\r\n AS "memory", root: system\r\n Root memory region: system\r\n/);
+  t.match(flat, '  0000000000100000-0000000007ffffff (prio 0, ram): pc.ram @0000000000100000\r\n');
+  t.match(flat, '\r\nFlatView #1\r\n AS "I/O", root: io\r\n');
+  t.equal(await line(machine, 'info mtree -f -d -o'), flat);
+  const [first] = machine.machine.platform.memory.root.subregions;
+  if (first !== undefined) first.region.enabled = false;
+  const all = await line(machine, 'info mtree -D');
+  t.equal(all.includes(' [disabled]\r\n'), true);
+  t.equal((await line(machine, 'info mtree')).includes('[disabled]'), false);
+  const more = 'Try "help info mtree" for more information\r\n';
+  t.equal(await line(machine, 'info mtree -x'), `mtree: unsupported option -x\r\n${more}`);
+  for (const bad of ['foo', '-fd', '-'])
+    t.equal(
+      await line(machine, `info mtree ${bad}`),
+      `mtree: extraneous characters at the end of line\r\n${more}`,
+    );
+});
+
 t.test('a CPU that is not there is refused', async (t) => {
   const { run } = await startMachine(t, WORDS);
   const args = { 'command-line': 'info status', 'cpu-index': 5n };

@@ -5,6 +5,7 @@ import { allows, compare, describe, type Difference, type Tolerated } from './co
 import { generated } from './generated.js';
 import { deviceScenarios } from './device-requests.js';
 import { genericScenarios } from './generic-requests.js';
+import { migrationScenarios } from './migration-requests.js';
 import { objectScenarios } from './object-requests.js';
 import type { Scenario, Step } from './requests.js';
 import { qemu, qemuVersion, qmemd, startServer, type Server } from './servers.js';
@@ -69,6 +70,7 @@ t.test('QEMU and qmemd answer the same to the same requests', { skip }, async (t
     ...genericScenarios,
     ...deviceScenarios,
     ...objectScenarios,
+    ...migrationScenarios,
     ...generated(seed),
   ]) {
     await t.test(scenario.name, async (t) => {
