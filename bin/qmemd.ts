@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { openSync } from 'node:fs';
 import { demoSocketPath } from '../ctl/paths.js';
+import type { MonitorEndpoint } from '../server/config.js';
 import { Daemon } from '../server/daemon.js';
 import type { Demo } from '../server/demo.js';
 import { createLog } from '../server/log.js';
@@ -17,12 +18,16 @@ const versionLine = (): string => {
   return `qmemd version ${VERSION} (QMP level ${String(major)}.${String(minor)}.${String(micro)})`;
 };
 
+const endpointsOf = (options: Options): MonitorEndpoint[] =>
+  options.machines.flatMap(({ monitors, qtest }) => [
+    ...monitors.map(({ endpoint }) => endpoint),
+    ...(qtest === undefined ? [] : [qtest.endpoint]),
+  ]);
+
 /** @throws Error for what cannot be, or what this version does not do */
 const checkSupported = (options: Options): void => {
-  const endpoints = options.machines.flatMap(({ monitors }) => monitors);
-  if (options.daemonize && endpoints.some(({ endpoint }) => endpoint.kind === 'stdio'))
+  if (options.daemonize && endpointsOf(options).some(({ kind }) => kind === 'stdio'))
     throw new Error('cannot use stdio with -daemonize');
-  if (options.qtest !== undefined) throw new Error('-qtest: not supported by this version');
   if (options.incoming !== undefined) throw new Error('-incoming: not supported by this version');
 };
 
@@ -134,9 +139,9 @@ const main = async (words: readonly string[]): Promise<void> => {
 
 const background = async (words: readonly string[], options: Options): Promise<number> => {
   const { runInBackground } = await import('../server/daemonize.js');
-  const fds = options.machines
-    .flatMap(({ monitors }) => monitors)
-    .flatMap(({ endpoint }) => (endpoint.kind === 'unix-fd' ? [endpoint.fd] : []));
+  const fds = endpointsOf(options).flatMap((endpoint) =>
+    endpoint.kind === 'unix-fd' ? [endpoint.fd] : [],
+  );
   const rest = words.filter((word) => word !== '-daemonize' && word !== '--daemonize');
   return runInBackground(process.argv[1] ?? '', rest, fds);
 };

@@ -44,6 +44,8 @@ export const plainTypes = [
   })),
   { name: 'i440FX-pcihost', parent: 'device' },
   { name: 'q35-pcihost', parent: 'device' },
+  { name: 'ioapic-common', parent: 'device', abstract: true },
+  { name: 'ioapic', parent: 'ioapic-common' },
   { name: 'base-pci-bridge', parent: 'pci-device', abstract: true },
   { name: 'bus', parent: 'object', abstract: true },
   { name: 'PCI', parent: 'bus' },

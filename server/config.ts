@@ -5,6 +5,7 @@ import type { Limits } from './limits.js';
 import type { LogLevel } from './log.js';
 import type { NumaNodeSetting } from './options/numa.js';
 import type { GlobalSetting, GuestPolicy } from './machine/machine.js';
+import type { ClockDriver } from './machine/virtual-clock.js';
 
 /** Where a monitor meets its clients. */
 export type MonitorEndpoint =
@@ -13,6 +14,13 @@ export type MonitorEndpoint =
   /** An inherited descriptor: of a listening socket, or of one that is connected. */
   | { readonly kind: 'unix-fd'; readonly fd: number; readonly listening: boolean }
   | { readonly kind: 'stdio' };
+
+/** The guest side by the qtest protocol. */
+export interface QtestConfig {
+  readonly endpoint: MonitorEndpoint;
+  /** File for what is received and sent; undefined: none. */
+  readonly log: string | undefined;
+}
 
 export interface MonitorConfig {
   /** Id of the character device; default `compat_monitorN`. */
@@ -49,6 +57,9 @@ export interface MachineConfig {
   readonly objects: readonly Written[];
   readonly devices: readonly Written[];
   readonly monitors: readonly MonitorConfig[];
+  readonly qtest?: QtestConfig | undefined;
+  /** Who moves the virtual clock. Default `host`. */
+  readonly clock?: ClockDriver;
 }
 
 export interface DaemonConfig {

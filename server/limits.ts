@@ -60,7 +60,19 @@ export const LIMITS = {
     default: 256,
     min: 1,
     max: 65_536,
-    doc: 'clients of one monitor at a time; one more is told so and closed',
+    doc: 'clients of one monitor, or of one qtest socket, at a time; one more is told so and closed',
+  },
+  'qtest-line-bytes': {
+    default: 130 * MiB,
+    min: 64,
+    max: 256 * MiB,
+    doc: 'bytes of one qtest request without its line end; a longer one is skipped and answered FAIL',
+  },
+  'qtest-access-bytes': {
+    default: 64 * MiB,
+    min: 8,
+    max: 128 * MiB,
+    doc: 'bytes that one qtest request reads, writes or fills; more is answered FAIL',
   },
   'websocket-frame-bytes': {
     default: 16 * MiB,

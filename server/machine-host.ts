@@ -1,6 +1,6 @@
 import type { EventNotifiers } from '../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../devices/core/host-memory.js';
-import type { MachineConfig, MonitorConfig, MonitorEndpoint } from './config.js';
+import type { MachineConfig, MonitorConfig, MonitorEndpoint, QtestConfig } from './config.js';
 import { Dispatcher, type CommandEntry } from './dispatch/dispatcher.js';
 import { EventHub } from './events/hub.js';
 import type { Limits } from './limits.js';
@@ -11,9 +11,11 @@ import { describeMachine } from './machine/report.js';
 import { Turn } from './machine/turn.js';
 import type { LoadNative } from './os/native.js';
 import { Monitor } from './session/monitor.js';
+import type { QtestServer } from './qtest/server.js';
 import type { CommandRecorder } from './metrics/recorder.js';
 import { EventFeed } from './session/feed.js';
 import type { QmpTarget } from './session/target.js';
+import type { Connection } from './transport/connection.js';
 import { openEndpoint, type OpenEndpoint } from './transport/endpoint.js';
 import { GREETING } from './version.js';
 
@@ -57,6 +59,7 @@ export class MachineHost {
   #failed!: (error: unknown) => void;
   #machine: Machine | undefined;
   #building: Promise<void> | undefined;
+  #qtest: QtestServer | undefined;
   readonly #turn = new Turn();
 
   constructor(options: MachineHostOptions) {
@@ -77,9 +80,11 @@ export class MachineHost {
     this.#target = options.recorder?.watch(dispatcher) ?? dispatcher;
   }
 
-  /** Opens the monitors. @throws Error naming the endpoint and the reason */
+  /** Opens monitors and guest side. @throws Error naming the endpoint and the reason */
   async open(): Promise<void> {
-    for (const monitor of this.#options.config.monitors) await this.#openMonitor(monitor);
+    const { monitors, qtest } = this.#options.config;
+    for (const monitor of monitors) await this.#openMonitor(monitor);
+    if (qtest !== undefined) await this.#openQtest(qtest);
   }
   /** Builds the machine and lets it run. @throws Error naming the option that failed */
   build(): Promise<void> {
@@ -100,6 +105,7 @@ export class MachineHost {
         onQuit,
       });
       this.#machine = built.machine;
+      this.#qtest?.attach(built.machine);
       this.#built(built.commands);
     } catch (error) {
       this.#failed(error);
@@ -142,6 +148,7 @@ export class MachineHost {
   async stop(): Promise<void> {
     for (const endpoint of this.#endpoints.splice(0)) await endpoint.close();
     this.#feed.close();
+    this.#qtest?.close();
     await Promise.all(this.#monitors.splice(0).map((monitor) => monitor.close()));
     await this.#machine?.close();
     this.#events.close();
@@ -149,10 +156,23 @@ export class MachineHost {
 
   async #openMonitor({ endpoint, pretty }: MonitorConfig): Promise<void> {
     const monitor = this.#newMonitor(pretty);
-    const opened = await openEndpoint(endpoint, {
-      native: this.#options.loadNative,
-      onConnection: (connection) => monitor.accept(connection),
-    });
+    await this.#openEndpoint(endpoint, (connection) => monitor.accept(connection));
+  }
+  async #openQtest(config: QtestConfig): Promise<void> {
+    const { QtestServer } = await import('./qtest/server.js');
+    const { limits, log } = this.#options;
+    const server = new QtestServer({ config, limits, log });
+    this.#qtest = server;
+    // Of machines that were built first.
+    if (this.#machine !== undefined) server.attach(this.#machine);
+    await this.#openEndpoint(config.endpoint, (connection) => server.accept(connection));
+  }
+  async #openEndpoint(
+    endpoint: MonitorEndpoint,
+    onConnection: (connection: Connection) => void,
+  ): Promise<void> {
+    const native = this.#options.loadNative;
+    const opened = await openEndpoint(endpoint, { native, onConnection });
     this.#endpoints.push(opened);
     // As QEMU: `wait` is on unless switched off, and the machine is not built before a client came.
     if (opened.firstClient !== undefined) {

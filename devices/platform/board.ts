@@ -9,6 +9,7 @@ import { AcpiHotplug } from './acpi-hotplug.js';
 import { BoardFunction, type BoardFunctionSpec } from './board-function.js';
 import { PIRQ_ROUTE, PIRQ_ROUTE_HIGH, pcFunctions, q35Functions } from './board-tables.js';
 import { ConfigPorts, EcamWindow, PCIEXBAR } from './config-cycles.js';
+import { FW_CFG_PORT, FwCfg } from './fw-cfg.js';
 import { Interrupts, PirqRouter } from './interrupts.js';
 import { boardMemory } from './memory-map.js';
 import { MessageReceiver } from './messages.js';
@@ -52,6 +53,7 @@ export class Board implements Platform {
   readonly #bus: PciBus;
   readonly #ports: ConfigPorts;
   readonly #ecam: EcamWindow | undefined;
+  readonly #fwCfg: FwCfg;
   readonly #acpi: AcpiHotplug | undefined;
   /** ACPI serves bridges that are there at start. */
   readonly #acpiBridges: boolean;
@@ -75,6 +77,8 @@ export class Board implements Platform {
       this.findFunction(bus, devfn);
     this.#ports = new ConfigPorts(find);
     this.#ports.attach(ioRoot);
+    this.#fwCfg = new FwCfg(options.ramSize);
+    ioRoot.add(this.#fwCfg.region, FW_CFG_PORT);
     this.#ecam = kind === 'q35' ? new EcamWindow(map.system, find) : undefined;
     this.#bus = this.#rootBus(map.pci, ioRoot);
     this.#roots = [this.#bus];
@@ -267,6 +271,7 @@ export class Board implements Platform {
 
   reset(): void {
     this.#acpi?.reset();
+    this.#fwCfg.reset();
   }
 
   guestEject(fn: PciFunction, pending = true): void {

@@ -9,19 +9,26 @@ export type InterruptHook = (input: number, level: boolean) => void;
  */
 export class Interrupts {
   readonly #counts = new Array<number>(INTERRUPT_INPUTS).fill(0);
+  readonly #levels = new Array<boolean>(INTERRUPT_INPUTS).fill(false);
   readonly #hooks = new Set<InterruptHook>();
 
   level(input: number): boolean {
-    return (this.#counts[input] ?? 0) > 0;
+    return this.#levels[input] ?? false;
   }
 
   /** Adds or takes away one source of `input`. */
   adjust(input: number, by: 1 | -1): void {
-    const before = this.level(input);
-    this.#counts[input] = Math.max(0, (this.#counts[input] ?? 0) + by);
-    const after = this.level(input);
-    if (before === after) return;
-    for (const hook of this.#hooks) hook(input, after);
+    const before = this.#counts[input] ?? 0;
+    const after = Math.max(0, before + by);
+    this.#counts[input] = after;
+    if (before > 0 !== after > 0) this.set(input, after > 0);
+  }
+
+  /** Drives `input` directly, as the last to do so; holds until its sources come or go. */
+  set(input: number, level: boolean): void {
+    if (this.level(input) === level) return;
+    this.#levels[input] = level;
+    for (const hook of this.#hooks) hook(input, level);
   }
 
   /** Calls `hook` on every change of level; returns the unsubscribe. */

@@ -27,7 +27,10 @@ export const boardHandlers = {
       'poll-shrink': args['poll-shrink'] ?? 0n,
       'aio-max-batch': args['aio-max-batch'] ?? 0n,
     })),
-  'query-accelerators': () => ({ enabled: 'tcg', present: ['qtest', 'tcg'] }),
+  'query-accelerators': (_, { machine }) => ({
+    enabled: machine.clock.driver === 'client' ? 'qtest' : 'tcg',
+    present: ['qtest', 'tcg'],
+  }),
   'query-acpi-ospm-status': (_, { machine }) => {
     if (machine.options.kind === 'none')
       throw refused('command is not supported, missing ACPI device');

@@ -29,7 +29,7 @@ import { QomObject } from './qom.js';
 import { RunState, type ShutdownReason } from './run-state.js';
 import type { Turn } from './turn.js';
 import type { TypeRegistry } from './type-registry.js';
-import { VirtualClock } from './virtual-clock.js';
+import { VirtualClock, type ClockDriver } from './virtual-clock.js';
 
 export const GUEST_POLICIES = ['manual', 'accept', 'reject'] as const;
 export type GuestPolicy = (typeof GUEST_POLICIES)[number];
@@ -62,6 +62,8 @@ export interface MachineOptions {
   /** False with `-nodefaults`: no VGA, no network card. */
   readonly defaults: boolean;
   readonly guestPolicy: GuestPolicy;
+  /** Who moves the virtual clock. Default `host`. */
+  readonly clock?: ClockDriver;
   readonly globals: readonly GlobalSetting[];
   /** Where the monitors meet their clients. */
   readonly monitors?: readonly MonitorConfig[];
@@ -79,7 +81,7 @@ export interface MachineOptions {
 export class Machine {
   readonly options: MachineOptions;
   readonly root = new QomObject('container');
-  readonly clock = new VirtualClock();
+  readonly clock: VirtualClock;
   readonly runState: RunState;
   readonly objects: ObjectTable;
   readonly devices: DeviceTable;
@@ -102,6 +104,7 @@ export class Machine {
   constructor(options: MachineOptions) {
     this.options = options;
     this.turn = options.turn;
+    this.clock = new VirtualClock({ driver: options.clock ?? 'host' });
     this.#guestPolicy = options.guestPolicy;
     this.runState = new RunState(this.clock, options.emit);
     const objects = this.root.addChild('objects', new QomObject('container'));
@@ -165,6 +168,7 @@ export class Machine {
     for (const host of this.platform.hosts) {
       const object = this.#object.addChild(host.qomName, new QomObject(host.typeName, host));
       this.devices.addBusObject(host.bus, object);
+      object.addChild('ioapic', new QomObject('ioapic', this.platform.interrupts));
     }
     const [host] = this.platform.hosts;
     if (host === undefined) return;

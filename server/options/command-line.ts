@@ -43,10 +43,6 @@ export interface Options extends DaemonConfig {
   readonly preconfig: boolean;
   /** `-incoming`: where a migration comes from. */
   readonly incoming: string | undefined;
-  readonly qtest:
-    { readonly endpoint: MonitorEndpoint; readonly log: string | undefined } | undefined;
-  /** `-accel qtest`: the virtual clock belongs to the qtest client. */
-  readonly qtestClock: boolean;
   /** Every `-chardev`, also those that no monitor uses. */
   readonly chardevs: readonly Chardev[];
 }
@@ -276,6 +272,8 @@ const finish = (draft: Draft): Options => {
         objects,
         devices,
         monitors,
+        qtest: qtest === undefined ? undefined : { endpoint: qtest, log: qtestLog },
+        clock: [...accelerators, ...draft.accelerators].includes('qtest') ? 'client' : 'host',
       },
     ],
     listen: draft.listen,
@@ -292,8 +290,6 @@ const finish = (draft: Draft): Options => {
     exitWithParent: flags.has('exit-with-parent'),
     preconfig: flags.has('preconfig'),
     incoming: draft.incoming,
-    qtest: qtest === undefined ? undefined : { endpoint: qtest, log: qtestLog },
-    qtestClock: [...accelerators, ...draft.accelerators].includes('qtest'),
     chardevs: draft.chardevs,
   };
 };

@@ -132,9 +132,9 @@ t.test('sizes of -m follow QEMU: MiB by default, suffixes, 0 for the default', a
 });
 
 t.test('the accelerator qtest takes over the clock, others mean nothing', async (t) => {
-  t.equal(run('-accel', 'qtest').qtestClock, true);
-  t.equal(run('-M', 'q35,accel=qtest').qtestClock, true);
-  t.equal(run('-accel', 'tcg,thread=single').qtestClock, false);
+  t.equal(run('-accel', 'qtest').machines[0]?.clock, 'client');
+  t.equal(run('-M', 'q35,accel=qtest').machines[0]?.clock, 'client');
+  t.equal(run('-accel', 'tcg,thread=single').machines[0]?.clock, 'host');
 });
 
 t.test('monitors: listening waits by default, short forms, two steps, pretty', async (t) => {
@@ -226,7 +226,7 @@ t.test('our own options', async (t) => {
     exitWithParent: true,
     preconfig: true,
     incoming: 'defer',
-    qtest: { endpoint: { kind: 'unix-connect', path: '/q' }, log: '/dev/null' },
+    machines: [{ qtest: { endpoint: { kind: 'unix-connect', path: '/q' }, log: '/dev/null' } }],
   });
   t.equal(options.limits.clients, 3);
   t.strictSame(run('--listen', '[::1]:7710').listen, { host: '::1', port: 7710 });
