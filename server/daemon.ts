@@ -1,6 +1,7 @@
 import { writeFileSync, rmSync } from 'node:fs';
 import type { DaemonConfig, MonitorEndpoint } from './config.js';
 import type { RootLog } from './log.js';
+import type { CommandTable } from './dispatch/dispatcher.js';
 import { MachineHost, type NativeReport } from './machine-host.js';
 import { NativeEventNotifiers } from './os/event-notifiers.js';
 import { NativeHostMemory } from './os/host-memory.js';
@@ -37,6 +38,7 @@ export class Daemon {
   #http: HttpServer | undefined;
   #httpAddress: HttpAddress | undefined;
   #metrics: Promise<MetricsPage> | undefined;
+  #commands: Promise<CommandTable> | undefined;
   #stopping: Promise<void> | undefined;
   /** The file is ours: another daemon's is left alone. */
   #hasPidfile = false;
@@ -61,7 +63,7 @@ export class Daemon {
           loadNative: this.#native.load,
           hostMemory,
           eventNotifiers,
-          native: () => this.nativeReport(),
+          commands: () => (this.#commands ??= this.#loadCommands()),
           onWaiting: options.onWaiting ?? (() => undefined),
           recorder: this.#recorder,
           onQuit: () => void this.#remove(config.name),
@@ -164,6 +166,13 @@ export class Daemon {
     if (tokenFile === undefined) return undefined;
     const { readTokenFile } = await import('./http/access.js');
     return readTokenFile(tokenFile);
+  }
+  async #loadCommands(): Promise<CommandTable> {
+    const { commandTable } = await import('./commands/table.js');
+    return commandTable(() => {
+      const { features, ...rest } = this.nativeReport();
+      return { ...rest, features: [...features] };
+    });
   }
   async #loadMetrics(): Promise<MetricsPage> {
     const { createMetricsPage } = await import('./metrics/page.js');

@@ -1,7 +1,7 @@
 import type { EventNotifiers } from '../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../devices/core/host-memory.js';
 import type { MachineConfig, MonitorConfig, MonitorEndpoint, QtestConfig } from './config.js';
-import { Dispatcher, type CommandEntry } from './dispatch/dispatcher.js';
+import { Dispatcher, type CommandTable, type Loaded } from './dispatch/dispatcher.js';
 import { EventHub } from './events/hub.js';
 import type { Limits } from './limits.js';
 import type { MachineReport } from './machine-report.js';
@@ -33,7 +33,8 @@ export interface MachineHostOptions {
   readonly loadNative: LoadNative;
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
-  readonly native: () => NativeReport;
+  /** The commands of all machines; loaded when the first one is built. */
+  readonly commands: () => Promise<CommandTable>;
   /** A monitor waits for its first client before the machine is built. */
   readonly onWaiting: (endpoint: MonitorEndpoint) => void;
   /** Counts commands for the metrics page. Default: nobody asks. */
@@ -55,7 +56,7 @@ export class MachineHost {
   readonly #endpoints: OpenEndpoint[] = [];
   readonly #monitors: Monitor[] = [];
   #webSocketMonitor: Monitor | undefined;
-  #built!: (commands: ReadonlyMap<string, CommandEntry>) => void;
+  #built!: (loaded: Loaded) => void;
   #failed!: (error: unknown) => void;
   #machine: Machine | undefined;
   #building: Promise<void> | undefined;
@@ -72,7 +73,7 @@ export class MachineHost {
       turn: this.#turn,
       log: options.log,
       initialized: () => this.#machine?.ready ?? true,
-      commands: new Promise((resolve, reject) => {
+      loading: new Promise((resolve, reject) => {
         this.#built = resolve;
         this.#failed = reject;
       }),
@@ -94,19 +95,19 @@ export class MachineHost {
   async #build(): Promise<void> {
     try {
       const { buildMachine } = await import('./machine/build.js');
-      const { config, log, hostMemory, eventNotifiers, native, onQuit } = this.#options;
-      const built = await buildMachine(config, {
+      const commands = await this.#options.commands();
+      const { config, log, hostMemory, eventNotifiers, onQuit } = this.#options;
+      const machine = await buildMachine(config, {
         log,
         hostMemory,
         eventNotifiers,
-        native,
         turn: this.#turn,
         emit: (event, data) => this.#events.emit(event, data),
         onQuit,
       });
-      this.#machine = built.machine;
-      this.#qtest?.attach(built.machine);
-      this.#built(built.commands);
+      this.#machine = machine;
+      this.#qtest?.attach(machine);
+      this.#built({ machine, commands });
     } catch (error) {
       this.#failed(error);
       throw error;

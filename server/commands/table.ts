@@ -3,9 +3,8 @@ import { introspect } from '../../schema/introspect.js';
 import type { JsonObject } from '../../schema/json.js';
 import type { CommandDef } from '../../schema/lang.js';
 import { checkArguments } from '../../schema/validate.js';
-import type { CommandEntry } from '../dispatch/dispatcher.js';
+import type { CommandEntry, CommandTable } from '../dispatch/dispatcher.js';
 import { writeJson } from '../framing/writer.js';
-import type { Machine } from '../machine/machine.js';
 import { PreparedJson } from '../session/target.js';
 import type { CommandContext } from './context.js';
 import { absentHandlers } from './absent.js';
@@ -45,11 +44,8 @@ const schemaOnce = (): (() => PreparedJson) => {
   };
 };
 
-/** The commands of one machine, by name. */
-export const commandTable = (
-  machine: Machine,
-  native: ControlServices['native'],
-): ReadonlyMap<string, CommandEntry> => {
+/** All commands by name, with the text of the schema: one table serves every machine of a daemon. */
+export const commandTable = (native: ControlServices['native']): CommandTable => {
   const defs = allCommands();
   const names = defs.map(({ name }) => name).reverse();
   const control = controlHandlers({ commandNames: () => names, schema: schemaOnce(), native });
@@ -63,27 +59,23 @@ export const commandTable = (
     ...guestHandlers,
     ...humanMonitorHandlers,
     ...memoryHandlers,
-    ...migrationHandlers(),
-    ...migrationParameterHandlers(),
+    ...migrationHandlers,
+    ...migrationParameterHandlers,
     ...pciHandlers,
     ...preconfigHandlers,
     ...qdevHandlers,
     ...qomHandlers,
   };
-  return new Map(defs.map((def) => [def.name, entryFor(def, handlers[def.name], machine)]));
+  return new Map(defs.map((def) => [def.name, entryFor(def, handlers[def.name])]));
 };
 
-const entryFor = (
-  def: CommandDef,
-  handler: AnyHandler | undefined,
-  machine: Machine,
-): CommandEntry => {
+const entryFor = (def: CommandDef, handler: AnyHandler | undefined): CommandEntry => {
   if (handler === undefined) throw new Error(`no handler for command ${def.name}`);
   return {
     def,
-    run: (args: JsonObject | undefined, client) => {
+    run: (args: JsonObject | undefined, context) => {
       const checked = def.gen === false ? (args ?? {}) : checkArguments(def, args);
-      return handler(checked as never, { machine, client });
+      return handler(checked as never, context);
     },
   };
 };

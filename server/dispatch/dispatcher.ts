@@ -2,21 +2,30 @@ import type { Log } from '../../devices/core/device.js';
 import { QmpError, commandNotFound, refused } from '../../schema/error.js';
 import type { JsonObject } from '../../schema/json.js';
 import type { CommandDef } from '../../schema/lang.js';
+import type { CommandContext } from '../commands/context.js';
+import type { Machine } from '../machine/machine.js';
 import type { Turn } from '../machine/turn.js';
-import type { CommandCall, CommandClient, Outcome, QmpTarget } from '../session/target.js';
+import type { CommandCall, Outcome, QmpTarget } from '../session/target.js';
 
-/** A command and what runs it; `context` is the machine's. */
+/** A command and what runs it, on whichever machine. */
 export interface CommandEntry {
   readonly def: CommandDef;
-  run(args: JsonObject | undefined, client: CommandClient): unknown;
+  run(args: JsonObject | undefined, context: CommandContext): unknown;
+}
+export type CommandTable = ReadonlyMap<string, CommandEntry>;
+
+/** What commands need before they can run. */
+export interface Loaded {
+  readonly machine: Machine;
+  readonly commands: CommandTable;
 }
 
 export interface DispatcherOptions {
   readonly greeting: unknown;
   readonly turn: Turn;
   readonly log: Log;
-  /** The command table; settles when the machine is built, so the greeting need not wait for it. */
-  readonly commands: Promise<ReadonlyMap<string, CommandEntry>>;
+  /** Settles when the machine is built, so the greeting need not wait for it. */
+  readonly loading: Promise<Loaded>;
   /** False while the machine waits in `--preconfig`. */
   readonly initialized: () => boolean;
 }
@@ -29,33 +38,34 @@ export class Dispatcher implements QmpTarget {
   readonly #turn: Turn;
   readonly #log: Log;
   readonly #initialized: () => boolean;
-  readonly #loading: Promise<ReadonlyMap<string, CommandEntry>>;
-  #commands: ReadonlyMap<string, CommandEntry> | undefined;
+  readonly #loading: Promise<Loaded>;
+  #loaded: Loaded | undefined;
 
   constructor(options: DispatcherOptions) {
     this.greeting = options.greeting;
     this.#turn = options.turn;
     this.#log = options.log;
     this.#initialized = options.initialized;
-    this.#loading = options.commands;
+    this.#loading = options.loading;
     // A failure to build the machine is reported by whoever builds it.
     this.#loading.then(
-      (commands) => (this.#commands = commands),
+      (loaded) => (this.#loaded = loaded),
       () => undefined,
     );
   }
 
   run(call: CommandCall): Outcome | Promise<Outcome> {
-    if (this.#commands === undefined) return this.#runWhenLoaded(call);
+    const loaded = this.#loaded;
+    if (loaded === undefined) return this.#runWhenLoaded(call);
     let entry: CommandEntry;
     try {
-      entry = this.#find(call, this.#commands);
+      entry = this.#find(call, loaded.commands);
     } catch (error) {
       return this.#failure(call, error);
     }
-    if (call.oob) return this.#execute(entry, call);
-    if (!this.#turn.tryEnter()) return this.#runInTurn(entry, call);
-    const outcome = this.#execute(entry, call);
+    if (call.oob) return this.#execute(entry, call, loaded.machine);
+    if (!this.#turn.tryEnter()) return this.#runInTurn(entry, call, loaded.machine);
+    const outcome = this.#execute(entry, call, loaded.machine);
     if (!isPromise(outcome)) {
       this.#turn.leave();
       return outcome;
@@ -65,23 +75,23 @@ export class Dispatcher implements QmpTarget {
 
   async #runWhenLoaded(call: CommandCall): Promise<Outcome> {
     try {
-      this.#commands = await this.#loading;
+      this.#loaded = await this.#loading;
     } catch (error) {
       return this.#failure(call, refused('the machine could not be built', error));
     }
     return this.run(call);
   }
 
-  async #runInTurn(entry: CommandEntry, call: CommandCall): Promise<Outcome> {
+  async #runInTurn(entry: CommandEntry, call: CommandCall, machine: Machine): Promise<Outcome> {
     await this.#turn.enter();
     try {
-      return await this.#execute(entry, call);
+      return await this.#execute(entry, call, machine);
     } finally {
       this.#turn.leave();
     }
   }
 
-  #find(call: CommandCall, commands: ReadonlyMap<string, CommandEntry>): CommandEntry {
+  #find(call: CommandCall, commands: CommandTable): CommandEntry {
     const entry = commands.get(call.command);
     if (entry === undefined)
       throw commandNotFound(`The command ${call.command} has not been found`);
@@ -94,9 +104,9 @@ export class Dispatcher implements QmpTarget {
     return entry;
   }
 
-  #execute(entry: CommandEntry, call: CommandCall): Outcome | Promise<Outcome> {
+  #execute(entry: CommandEntry, call: CommandCall, machine: Machine): Outcome | Promise<Outcome> {
     try {
-      const value = entry.run(call.arguments, call.client);
+      const value = entry.run(call.arguments, { machine, client: call.client });
       if (!isPromise(value)) return { ok: true, value: value ?? {} };
       return value.then(
         (result): Outcome => ({ ok: true, value: result ?? {} }),

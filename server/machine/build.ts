@@ -4,12 +4,9 @@ import type { HostMemoryService } from '../../devices/core/host-memory.js';
 import { QmpError, refused } from '../../schema/error.js';
 import type { JsonObject } from '../../schema/json.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
-import { commandTable } from '../commands/table.js';
 import { deviceRequest } from '../commands/qdev.js';
 import type { MachineConfig, Written } from '../config.js';
-import type { CommandEntry } from '../dispatch/dispatcher.js';
 import type { RootLog } from '../log.js';
-import type { NativeReport } from '../machine-host.js';
 import type { NumaNodeSetting } from '../options/numa.js';
 import type { DeviceRequest } from './device-table.js';
 import { Machine } from './machine.js';
@@ -20,7 +17,6 @@ export interface BuildOptions {
   readonly log: RootLog;
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
-  readonly native: () => NativeReport;
   readonly turn: Turn;
   readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
   readonly onQuit: () => void;
@@ -63,10 +59,9 @@ const requestOf = (written: Written): DeviceRequest => {
 export const buildMachine = async (
   config: MachineConfig,
   options: BuildOptions,
-): Promise<{ machine: Machine; commands: ReadonlyMap<string, CommandEntry> }> => {
-  const { native, ...parts } = options;
+): Promise<Machine> => {
   const types = new TypeRegistry(userDeviceTypes, plainTypes);
-  const machine = new Machine({ ...config, ...parts, types });
+  const machine = new Machine({ ...config, ...options, types });
   try {
     for (const written of config.objects)
       await tryMake(written, () => machine.objects.addUnchecked(asJson(written)));
@@ -77,11 +72,7 @@ export const buildMachine = async (
     await machine.close();
     throw error;
   }
-  const report = (): { native: 'full' | 'none'; reason?: string; features: string[] } => {
-    const { features, ...rest } = native();
-    return { ...rest, features: [...features] };
-  };
-  return { machine, commands: commandTable(machine, report) };
+  return machine;
 };
 
 const addNumaNode = (machine: Machine, { nodeid, memdev }: NumaNodeSetting): void => {

@@ -23,6 +23,8 @@ import { DescriptorSets } from './descriptor-sets.js';
 import { DeviceTable } from './device-table.js';
 import { GuestDrivers } from './guest-drivers.js';
 import { MigrationBlockers } from './migration-blockers.js';
+import { MigrationCapabilities } from './migration-capabilities.js';
+import { StoredMigrationParameters } from './migration-parameters.js';
 import { NumaNodes } from './numa.js';
 import { ObjectTable } from './object-table.js';
 import { QomObject } from './qom.js';
@@ -92,6 +94,10 @@ export class Machine {
   readonly descriptorSets = new DescriptorSets();
   readonly numa = new NumaNodes();
   readonly migrationBlockers = new MigrationBlockers();
+  readonly migration = {
+    capabilities: new MigrationCapabilities(),
+    parameters: new StoredMigrationParameters(),
+  };
   /** Creates the machine that waits in `--preconfig`; undefined when it does not wait. */
   preconfig: (() => Promise<void>) | undefined;
   readonly #object: QomObject;

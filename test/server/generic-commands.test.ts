@@ -1,5 +1,5 @@
 import t from 'tap';
-import { startMachine } from '../support/machine.js';
+import { sharedCommands, startMachine } from '../support/machine.js';
 
 const Q35 = ['-M', 'q35', '-S', '-nodefaults'];
 
@@ -187,3 +187,23 @@ t.test(
     });
   },
 );
+
+t.test('machines share the commands and the text of the schema, and nothing else', async (t) => {
+  const commands = sharedCommands();
+  const [one, other] = [
+    await startMachine(t, ['-M', 'none', '-name', 'one'], commands),
+    await startMachine(t, ['-M', 'none', '-name', 'other'], commands),
+  ];
+  t.equal(await one.run('query-qmp-schema'), await other.run('query-qmp-schema'));
+  await one.run('migrate-set-capabilities', {
+    capabilities: [{ capability: 'events', state: true }],
+  });
+  const states = async ({ run }: typeof one): Promise<boolean[]> =>
+    ((await run('query-migrate-capabilities')) as { state: boolean }[]).map(({ state }) => state);
+  t.equal((await states(one)).filter(Boolean).length, 1);
+  t.equal((await states(other)).filter(Boolean).length, 0);
+  t.strictSame(
+    [await one.run('query-name'), await other.run('query-name')],
+    [{ name: 'one' }, { name: 'other' }],
+  );
+});

@@ -1,4 +1,5 @@
 import { commandTable } from '../../server/commands/table.js';
+import type { CommandTable } from '../../server/dispatch/dispatcher.js';
 import { createLog } from '../../server/log.js';
 import { buildMachine } from '../../server/machine/build.js';
 import type { Machine } from '../../server/machine/machine.js';
@@ -40,32 +41,38 @@ const client: CommandClient = {
   gone: new AbortController().signal,
 };
 
+/** The commands that a daemon's machines share. */
+export const sharedCommands = (): CommandTable =>
+  commandTable(() => ({ native: 'full', features: [] }));
+
 /** Builds the machine that the words of a command line describe. */
-export const startMachine = async (t: Cleanup, words: readonly string[]): Promise<TestMachine> => {
+export const startMachine = async (
+  t: Cleanup,
+  words: readonly string[],
+  commands = sharedCommands(),
+): Promise<TestMachine> => {
   const invocation = parseCommandLine(words);
   const config = invocation.kind === 'run' ? invocation.options.machines[0] : undefined;
   if (config === undefined) throw new Error('the words describe no machine');
   const events: { name: string; data: unknown }[] = [];
-  const native = (): { native: 'full'; features: string[] } => ({ native: 'full', features: [] });
   const loader = new NativeLoader();
-  const { machine } = await buildMachine(config, {
+  const machine = await buildMachine(config, {
     log: createLog('silent'),
     hostMemory: new NativeHostMemory(loader),
     eventNotifiers: new NativeEventNotifiers(loader.load),
-    native,
     turn: new Turn(),
     emit: (event, data) => void events.push({ name: event.name, data }),
     onQuit: () => undefined,
   });
   t.teardown(() => machine.close());
-  const commands = commandTable(machine, native);
   const { io } = machine.platform;
   const select = (bus: number, slot: number, fn: number, register: number): void =>
     io.write(0xcf8n, 4, BigInt(2 ** 31 + bus * 65536 + slot * 2048 + fn * 256 + (register & ~3)));
   return {
     machine,
     events,
-    run: async (command, args = {}) => commands.get(command)?.run(args as never, client),
+    run: async (command, args = {}) =>
+      commands.get(command)?.run(args as never, { machine, client }),
     config: {
       read: (bus, slot, fn, register, size = 4) => {
         select(bus, slot, fn, register);
