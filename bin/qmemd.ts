@@ -116,6 +116,12 @@ const serve = async (given: Options): Promise<void> => {
 };
 
 const main = async (words: readonly string[]): Promise<void> => {
+  if (words[0] === 'ivshmem-server') {
+    const { ivshmemServer } = await import('./ivshmem-server.js');
+    const status = await ivshmemServer(words.slice(1));
+    if (status !== undefined) process.exit(status);
+    return;
+  }
   const invocation = parseCommandLine(words);
   switch (invocation.kind) {
     case 'help':

@@ -74,6 +74,18 @@ export const LIMITS = {
     max: 128 * MiB,
     doc: 'bytes that one qtest request reads, writes or fills; more is answered FAIL',
   },
+  'ivshmem-peers': {
+    default: 256,
+    min: 1,
+    max: 65_535,
+    doc: 'clients of an ivshmem server at a time (qmemd ivshmem-server); one more is closed at once',
+  },
+  'ivshmem-queue': {
+    default: 65_536,
+    min: 16,
+    max: 16_777_216,
+    doc: 'messages that wait for a client of an ivshmem server that does not read; then it is closed',
+  },
   'websocket-frame-bytes': {
     default: 16 * MiB,
     min: 16,

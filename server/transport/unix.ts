@@ -17,7 +17,9 @@ export interface UnixListenOptions extends UnixOptions {
   readonly fd?: number;
   /** Permissions of the socket. Default 0600. */
   readonly mode?: number;
-  readonly onConnection: (connection: Connection) => void;
+  /** Clients that may wait to be accepted. Default: as many as the system allows. */
+  readonly backlog?: number;
+  readonly onConnection: (connection: Connection, socket: Socket) => void;
 }
 export interface Endpoint {
   /** Accepts no more and removes the path; of a connected endpoint, ends it. Safe to call twice. */
@@ -105,10 +107,14 @@ const listen = (server: Server, options: ListenOptions & { fd?: number }): Promi
   });
 
 /** Creates the socket with its permissions, so that it never exists with wider ones. */
-const listenAt = (server: Server, path: string, mode: number): Promise<void> => {
+const listenAt = (
+  server: Server,
+  { path, backlog }: { path: string; backlog: number | undefined },
+  mode: number,
+): Promise<void> => {
   const before = process.umask(MODE_BITS & ~mode);
   try {
-    return listen(server, { path });
+    return listen(server, { path, ...(backlog === undefined ? {} : { backlog }) });
   } finally {
     process.umask(before);
   }
@@ -134,14 +140,16 @@ export const listenUnix = async (options: UnixListenOptions): Promise<Endpoint> 
   const { path, fd, mode = 0o600 } = options;
   const connectionOf = connector(options.native);
   const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) =>
-    options.onConnection(connectionOf(socket)),
+    options.onConnection(connectionOf(socket), socket),
   );
   if (path !== undefined) {
     checkPath(path);
     await removeStale(path);
   } else if (fd === undefined) throw new Error('a listening socket needs a path or a descriptor');
   try {
-    await (path === undefined ? listen(server, { fd: fd ?? -1 }) : listenAt(server, path, mode));
+    await (path === undefined
+      ? listen(server, { fd: fd ?? -1 })
+      : listenAt(server, { path, backlog: options.backlog }, mode));
     if (path !== undefined) chmodSync(path, mode);
   } catch (error) {
     const where = path ?? `descriptor ${String(fd)}`;
