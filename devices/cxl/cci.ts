@@ -1,3 +1,4 @@
+import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
 import type { Clock } from '../core/clock.js';
 import { BackgroundOperation } from './background-operation.js';
@@ -66,7 +67,8 @@ const NOTHING = new Uint8Array(0);
  * @see reference/cxl.md §5.1
  */
 export class Cci {
-  readonly payloadSize: number;
+  /** Most bytes of input and of output; software of a tunnel may choose another power of two. */
+  payloadSize: number;
   readonly background: BackgroundOperation;
   readonly #options: CciOptions;
   readonly #commands = new Map<number, CciCommand>();
@@ -123,12 +125,19 @@ export class Cci {
 
   reset(): void {
     this.background.reset();
+    this.payloadSize = this.#options.payloadSize;
   }
   save(): DeviceState {
-    return { background: this.background.save() };
+    return { background: this.background.save(), payloadSize: this.payloadSize };
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    return this.background.prepareLoad(((state ?? {}) as DeviceState)['background']);
+    const { background, payloadSize } = (state ?? {}) as DeviceState;
+    if (typeof payloadSize !== 'number') throw refused('saved command interface does not fit');
+    const apply = this.background.prepareLoad(background);
+    return () => {
+      apply();
+      this.payloadSize = payloadSize;
+    };
   }
 }

@@ -1,8 +1,6 @@
 import type { Interval } from '../core/interval-set.js';
 import { contains } from './extents.js';
 
-/** Granularity of capacities in registers and payloads: 256 MiB. */
-export const CAPACITY_UNIT = 1n << 28n;
 /** Block size of every region at first. */
 export const DEFAULT_BLOCK_SIZE = 1n << 21n;
 export const MAX_REGIONS = 8;
