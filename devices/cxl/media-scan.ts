@@ -2,10 +2,10 @@ import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
 import type { Interval } from '../core/interval-set.js';
 import { viewOf } from './bytes.js';
-import { writePoison } from './commands/poison.js';
 import {
   LINE,
   loadPoison,
+  writePoison,
   POISON_OVERFLOW_LIMIT,
   type Poison,
   type PoisonList,

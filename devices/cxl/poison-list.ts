@@ -1,6 +1,7 @@
 import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
 import type { Interval } from '../core/interval-set.js';
+import { viewOf } from './bytes.js';
 import { overlap } from './extents.js';
 
 /** Poison is kept in cache lines. */
@@ -9,6 +10,10 @@ export const LINE = 64n;
 export const POISON_LIMIT = 256;
 /** Entries that wait behind a full list for a scan of the media; more are refused. */
 export const POISON_OVERFLOW_LIMIT = 4096;
+
+/** Header and records of the lists that software reads. CXL 3.1 §8.2.9.9.4.1 */
+const LIST_HEADER = 32;
+const RECORD_SIZE = 16;
 
 /** Where poison comes from. CXL 3.1 §8.2.9.9.4.1 table 8-140 */
 export const POISON_SOURCE = { EXTERNAL: 1, INTERNAL: 2, INJECTED: 3 } as const;
@@ -114,3 +119,18 @@ export const loadPoison = (state: StateValue | undefined, limit: number): Poison
     return { base, len, source: source as PoisonSource };
   });
 };
+
+/** Writes poison records behind a header of 32 bytes. CXL 3.1 §8.2.9.9.4.1 table 8-140 */
+export const writePoison = (entries: readonly Poison[]): Uint8Array => {
+  const output = new Uint8Array(LIST_HEADER + RECORD_SIZE * entries.length);
+  const view = viewOf(output);
+  entries.forEach(({ base, len, source }, i) => {
+    const at = LIST_HEADER + RECORD_SIZE * i;
+    view.setBigUint64(at, base | BigInt(source), true);
+    view.setUint32(at + 8, Number(len / LINE), true);
+  });
+  return output;
+};
+/** Records that an answer of so many bytes holds. */
+export const poisonRecords = (payloadSize: number): number =>
+  Math.floor((payloadSize - LIST_HEADER) / RECORD_SIZE);

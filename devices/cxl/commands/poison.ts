@@ -6,11 +6,15 @@ import type { DynamicCapacity } from '../dynamic-capacity.js';
 import { overlap } from '../extents.js';
 import type { Media } from '../media.js';
 import type { MediaScan } from '../media-scan.js';
-import { LINE, POISON_SOURCE, type Poison, type PoisonList } from '../poison-list.js';
+import {
+  LINE,
+  POISON_SOURCE,
+  poisonRecords,
+  writePoison,
+  type Poison,
+  type PoisonList,
+} from '../poison-list.js';
 import { RETURN_CODE, type ReturnCode } from '../return-code.js';
-
-const LIST_HEADER = 32;
-const RECORD_SIZE = 16;
 
 export interface PoisonParts {
   readonly poison: PoisonList;
@@ -28,21 +32,6 @@ export const rangeOf = (input: Uint8Array): Interval => {
   return { base: view.getBigUint64(0, true), len: view.getBigUint64(8, true) * LINE };
 };
 const isAligned = (address: bigint): boolean => address % LINE === 0n;
-
-/** Writes poison records behind a header of 32 bytes. CXL 3.1 §8.2.9.9.4.1 table 8-140 */
-export const writePoison = (entries: readonly Poison[]): Uint8Array => {
-  const output = new Uint8Array(LIST_HEADER + RECORD_SIZE * entries.length);
-  const view = viewOf(output);
-  entries.forEach(({ base, len, source }, i) => {
-    const at = LIST_HEADER + RECORD_SIZE * i;
-    view.setBigUint64(at, base | BigInt(source), true);
-    view.setUint32(at + 8, Number(len / LINE), true);
-  });
-  return output;
-};
-/** Records that an answer of so many bytes holds. */
-export const poisonRecords = (payloadSize: number): number =>
-  Math.floor((payloadSize - LIST_HEADER) / RECORD_SIZE);
 
 const clip = (poison: Poison, { base, len }: Interval): Poison => {
   const start = poison.base > base ? poison.base : base;

@@ -1,0 +1,23 @@
+import type { MemdevBackend } from '../core/memdev.js';
+import { choice, link, str, uint64, uint8, type PropertyValues } from '../core/property.js';
+
+/** `sn` that means: no serial number. */
+export const NO_SERIAL = (1n << 64n) - 1n;
+
+const backend = (doc: string) => link<MemdevBackend>('memory-backend', doc);
+
+/** Properties of CXL memory devices. reference/cxl.md §1.2 */
+export const type3Properties = {
+  'volatile-memdev': backend('static volatile capacity'),
+  'persistent-memdev': backend('static persistent capacity; needs lsa'),
+  memdev: backend('older name of persistent-memdev'),
+  lsa: backend('label storage area'),
+  sn: uint64(NO_SERIAL, 'serial number; all ones for none'),
+  cdat: str('file with the coherent device attribute table, in place of the built-in one'),
+  'num-dc-regions': uint8(0, 'dynamic capacity regions, 0 to 8'),
+  'volatile-dc-memdev': backend('capacity of all dynamic capacity regions'),
+  'x-speed': choice('PCIELinkSpeed', ['2_5', '5', '8', '16', '32', '64'], '32', 'GT/s'),
+  'x-width': choice('PCIELinkWidth', ['1', '2', '4', '8', '12', '16', '32'], '16', 'lanes'),
+} as const;
+
+export type Type3Properties = PropertyValues<typeof type3Properties>;

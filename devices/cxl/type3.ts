@@ -1,0 +1,288 @@
+import { randomFillSync } from 'node:crypto';
+import { refused } from '../../schema/error.js';
+import type { Device, DeviceContext, DeviceState, ResetType } from '../core/device.js';
+import { addAer, addPcieCapability, addSerialNumber } from '../pci/capabilities.js';
+import { PciFunction } from '../pci/function.js';
+import type { PciDevice, PciIdentity } from '../pci/function.js';
+import { MsiX } from '../pci/msix.js';
+import { Offer } from '../pci/offers.js';
+import { PORT_TYPE } from '../pci/registers.js';
+import type { Dpa } from './addresses.js';
+import type { CapacityOwnership } from './capacity-ownership.js';
+import { memoryCdat, readCdatFile, type Cdat, type MemoryArea } from './cdat.js';
+import type { CciCommand } from './cci.js';
+import { FM_OWNED_LD } from './commands/tunnel.js';
+import { ComponentRegisters } from './component-registers.js';
+import { DeviceRegisters } from './device-registers.js';
+import { Doe } from './doe.js';
+import {
+  addDeviceDvsec,
+  addFlexBusDvsec,
+  addGpfDeviceDvsec,
+  addRegisterLocator,
+} from './dvsecs.js';
+import type { CapacityReports } from './dynamic-capacity.js';
+import { MAILBOX_VECTOR } from './mailbox.js';
+import type { Media } from './media.js';
+import { CXL_MEMORY_TARGET, type CxlMemoryTarget, type MemoryFault } from './memory-target.js';
+import { Type3Backends } from './type3-backends.js';
+import { NO_SERIAL, type Type3Properties } from './type3-properties.js';
+import { Type3State } from './type3-state.js';
+import { capacityReports } from './capacity-reports.js';
+
+/** reference/cxl.md §1.4 */
+const IDENTITY = {
+  ...{ vendorId: 0x8086, deviceId: 0x0d93, revision: 1, classCode: 0x0502, progIf: 0x10 },
+  ...{ subsystemVendorId: 0x1af4, subsystemId: 0x1100, express: true },
+} as const satisfies PciIdentity;
+
+/** Offsets in configuration space. §2.1; with a serial number what follows it moves up. */
+const LAYOUT = { MSIX: 0x40, EXPRESS: 0x80, SERIAL: 0x100, DOE: 0x190, AER: 0x200 } as const;
+/** Behind the flex bus DVSEC where that has moved up. */
+const DOE_WITH_SERIAL = 0x1a0;
+const VECTORS = 8;
+const DOE_VECTOR = 0;
+const BAR = { COMPONENT: 0, DEVICE: 2, MSIX: 4 } as const;
+const FLEX_BUS = { capability: 0x26, control: 0x02, status: 0x26 } as const;
+const LINK_SPEED = { '2_5': 1, '5': 2, '8': 3, '16': 4, '32': 5, '64': 6 } as const;
+
+/** What a device type adds to a type 3 device. */
+export interface Type3Extension {
+  /** Who shares its dynamic capacity; called once, when the backends are taken. @throws QmpError */
+  ownership(media: Media): CapacityOwnership;
+  readonly hostCommands?: readonly CciCommand[];
+  readonly fabricCommands?: readonly CciCommand[];
+  /** The device goes away, its capacity given back. */
+  close?(): void;
+}
+
+/** What management needs of a memory device, found by what it offers. */
+export interface CxlMemoryDevice extends Device {
+  readonly pci: PciFunction;
+  readonly component: ComponentRegisters;
+  /** @throws Error before realize */
+  readonly state: Type3State;
+}
+export const CXL_MEMORY_DEVICE = new Offer<CxlMemoryDevice>('CXL memory device');
+
+/** The device as a CXL memory device that can be managed, when it is one. */
+export const asCxlMemoryDevice = (device: object): CxlMemoryDevice | undefined => {
+  const pci: unknown = Reflect.get(device, 'pci');
+  return pci instanceof PciFunction ? pci.offers.get(CXL_MEMORY_DEVICE) : undefined;
+};
+
+/**
+ * A CXL type 3 device: memory behind a PCI function, with static and dynamic capacity.
+ *
+ * @see reference/cxl.md §1 to §8
+ */
+export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
+  readonly pci: PciFunction;
+  readonly component = new ComponentRegisters({ kind: 'endpoint' });
+  readonly #context: DeviceContext;
+  readonly #properties: Type3Properties;
+  readonly #extension: Type3Extension;
+  readonly #reports: CapacityReports;
+  #backends: Type3Backends | undefined;
+  #state: Type3State | undefined;
+  #registers: DeviceRegisters | undefined;
+  #msix: MsiX | undefined;
+
+  constructor(context: DeviceContext, properties: Type3Properties, extension: Type3Extension) {
+    this.#context = context;
+    this.#properties = properties;
+    this.#extension = extension;
+    this.#reports = capacityReports(context, () => this.#state?.manager?.capacity.regions ?? []);
+    this.pci = new PciFunction({
+      typeName: context.typeName,
+      id: context.id,
+      identity: IDENTITY,
+      log: context.log,
+      resetDevice: (type) => this.reset(type),
+    });
+    this.pci.offers.set(CXL_MEMORY_TARGET, this);
+    this.pci.offers.set(CXL_MEMORY_DEVICE, this);
+  }
+
+  /** @throws QmpError with the texts of reference/cxl.md §1.6 in their order */
+  realize(): void {
+    this.#backends = new Type3Backends(this.#context.path, this.#properties);
+    try {
+      const cdat = this.#readCdat();
+      const state = this.#createState(this.#backends);
+      this.#state = state;
+      this.#addCapabilities(state, cdat);
+      this.#registerBars(state);
+      this.pci.offers.set(FM_OWNED_LD, state.fabric);
+    } catch (error) {
+      this.unrealize();
+      throw error;
+    }
+  }
+
+  unrealize(): void {
+    this.pci.close();
+    this.#state?.close();
+    this.#extension.close?.();
+    this.#backends?.release();
+    this.#state = undefined;
+    this.#registers = undefined;
+    this.#msix = undefined;
+    this.#backends = undefined;
+  }
+
+  /** What the host accepted stays; what it was offered is dropped. */
+  reset(_type: ResetType): void {
+    this.pci.reset();
+    this.component.reset();
+    this.#registers?.reset();
+    this.#state?.reset();
+  }
+
+  get state(): Type3State {
+    if (this.#state === undefined) throw new Error('memory device that is not realized');
+    return this.#state;
+  }
+
+  #createState({ media, labels }: Type3Backends): Type3State {
+    const { hostCommands = [], fabricCommands = [] } = this.#extension;
+    return new Type3State({
+      clock: this.#context.clock,
+      media,
+      labels,
+      regionCount: this.#properties['num-dc-regions'],
+      ownership: this.#extension.ownership(media),
+      reports: this.#reports,
+      identity: () => ({ ...IDENTITY, serial: this.#properties.sn, type: 'type3' }),
+      notify: (vector) => this.#notify(vector),
+      backgroundFinished: () => {
+        if (this.#registers?.mailbox.backgroundInterrupt === true) this.#notify(MAILBOX_VECTOR);
+      },
+      extraCommands: { host: hostCommands, fabric: fabricCommands },
+    });
+  }
+
+  #notify(vector: number): void {
+    if (this.#msix?.enabled === true) this.#msix.notify(vector);
+  }
+
+  // PCI.
+
+  #addCapabilities({ media }: Type3State, cdat: Cdat | undefined): void {
+    const { sn, 'x-speed': speed, 'x-width': width } = this.#properties;
+    const { pci } = this;
+    this.#msix = new MsiX(pci, { vectors: VECTORS, bar: BAR.MSIX, at: LAYOUT.MSIX });
+    addPcieCapability(pci, {
+      type: PORT_TYPE.ENDPOINT,
+      at: LAYOUT.EXPRESS,
+      link: { speed: LINK_SPEED[speed], width: Number(width) },
+    });
+    const hasSerial = sn !== NO_SERIAL;
+    if (hasSerial) addSerialNumber(pci, sn, LAYOUT.SERIAL);
+    addDeviceDvsec(pci, rangesOf(media));
+    addRegisterLocator(pci, [
+      { bar: BAR.COMPONENT, kind: 'component' },
+      { bar: BAR.DEVICE, kind: 'device' },
+    ]);
+    addGpfDeviceDvsec(pci);
+    addFlexBusDvsec(pci, FLEX_BUS);
+    new Doe(pci, {
+      at: hasSerial ? DOE_WITH_SERIAL : LAYOUT.DOE,
+      vector: DOE_VECTOR,
+      interrupt: (vector) => this.#notify(vector),
+      cdat: () => cdat ?? memoryCdat(this.#areas),
+    });
+    addAer(pci, { at: LAYOUT.AER });
+  }
+
+  #readCdat(): Cdat | undefined {
+    const { cdat } = this.#properties;
+    const { hostMemory, log } = this.#context;
+    return cdat === undefined ? undefined : readCdatFile(cdat, hostMemory, log);
+  }
+
+  /** What the built-in CDAT describes. */
+  get #areas(): MemoryArea[] {
+    const { media, manager } = this.state;
+    const areas: Omit<MemoryArea, 'handle'>[] = [];
+    const kind = { nonVolatile: false, dynamic: false };
+    if (media.volatileSize > 0n) areas.push({ ...kind, base: 0n, size: media.volatileSize });
+    if (media.persistentSize > 0n)
+      areas.push({
+        ...kind,
+        nonVolatile: true,
+        base: media.volatileSize,
+        size: media.persistentSize,
+      });
+    for (const { base, len } of manager?.capacity.regions ?? [])
+      areas.push({ ...kind, dynamic: true, base, size: len });
+    return areas.map((area, handle) => ({ ...area, handle }));
+  }
+
+  #registerBars(state: Type3State): void {
+    this.#registers = new DeviceRegisters({
+      name: `${this.#context.typeName}-device-registers`,
+      cci: state.host,
+      eventStatus: () => state.logs.status,
+      memoryStatus: () => state.memoryStatus,
+    });
+    const memory = { type: 'memory', bits64: true } as const;
+    this.pci.registerBar(BAR.COMPONENT, this.component.region, memory);
+    this.pci.registerBar(BAR.DEVICE, this.#registers.region, memory);
+  }
+
+  // Memory.
+
+  readDpa(address: Dpa, into: Uint8Array): MemoryFault | undefined {
+    const { media, manager, mediaDisabled, poison } = this.state;
+    const range = { base: address, len: BigInt(into.length) };
+    if (mediaDisabled) {
+      randomFillSync(into);
+      return 'media-disabled';
+    }
+    const fault = media.fault(range, manager?.capacity);
+    if (fault !== undefined) return fault;
+    if (poison.touches(range)) return 'poison';
+    media.read(address, into);
+    return undefined;
+  }
+
+  writeDpa(address: Dpa, from: Uint8Array): MemoryFault | undefined {
+    const { media, manager, mediaDisabled } = this.state;
+    if (mediaDisabled) return 'media-disabled';
+    const range = { base: address, len: BigInt(from.length) };
+    const fault = media.fault(range, manager?.capacity);
+    if (fault === undefined) media.write(address, from);
+    return fault;
+  }
+
+  // Saved state.
+
+  save(): DeviceState {
+    return {
+      pci: this.pci.save(),
+      component: this.component.save(),
+      registers: this.#registers?.save() ?? {},
+      state: this.state.save(),
+    };
+  }
+
+  load(saved: DeviceState): void {
+    const { pci, component, registers, state } = saved;
+    if (typeof pci !== 'object' || this.#registers === undefined)
+      throw refused(`saved state does not fit device type ${this.#context.typeName}`);
+    const apply = [
+      this.component.prepareLoad(component),
+      this.#registers.prepareLoad(registers),
+      this.state.prepareLoad(state),
+    ];
+    this.pci.load(pci as DeviceState);
+    for (const run of apply) run();
+  }
+}
+
+/** Static capacity as the device DVSEC announces it. */
+const rangesOf = ({ volatileSize, persistentSize }: Media) => ({
+  first: volatileSize > 0n ? volatileSize : persistentSize,
+  second: volatileSize > 0n && persistentSize > 0n ? persistentSize : undefined,
+});
