@@ -1,5 +1,7 @@
 import type { DeviceType } from './core/device.js';
 import { dynamicMdevice } from './dynamic-mdevice/index.js';
+import { edu } from './edu/index.js';
+import { iopmem } from './iopmem/index.js';
 import { ivshmemCommon } from './ivshmem/common-type.js';
 import { ivshmemPlain } from './ivshmem-plain/index.js';
 import { nvdimm, pcDimm } from './pc-dimm/index.js';
@@ -11,6 +13,8 @@ import { pxb, pxbPcie } from './pxb-pcie/index.js';
 /** Every device type, by the folder that it lies in. */
 export const userDeviceTypes: readonly DeviceType[] = [
   dynamicMdevice,
+  edu,
+  iopmem,
   ivshmemCommon,
   ivshmemPlain,
   nvdimm,

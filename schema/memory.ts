@@ -139,6 +139,14 @@ export const queryMemdev = command('query-memdev', {
   returns: arr(Memdev, 'the backends, in no particular order'),
 });
 
+export const memFlush = command('mem-flush', {
+  doc: 'Write shared memory back to its file and wait until it is there. Other clients are served meanwhile.',
+  spec: 'reference/pci-and-memory-devices.md §8.3',
+  since: '0.1',
+  features: ['qmemd'],
+  args: { id: str('id of a device, else of a memory backend; or an object path') },
+});
+
 export const MemoryInfo = object('MemoryInfo', {
   'base-memory': int('size', 'bytes that the machine was started with'),
   'plugged-memory': opt(int('size', 'bytes of plugged memory devices')),

@@ -110,9 +110,17 @@ export class MemoryBackend implements MemdevBackend {
       Object.assign(this.#settings, { [name]: parsed } as Partial<BackendSettings>);
   }
 
-  /** Writes shared memory back to its file. */
-  sync(): void {
-    this.#storage?.memory.sync();
+  /** Whether others can map the same bytes. */
+  get shared(): boolean {
+    return this.#settings.share;
+  }
+  /** QOM path of the device that holds it; undefined when nobody does. */
+  get owner(): string | undefined {
+    return this.#owner;
+  }
+
+  async flush(): Promise<void> {
+    await this.#storage?.memory.flush();
   }
 
   /** Gives the memory back; a file stays, its content too unless `discard-data`. Safe to call twice. */

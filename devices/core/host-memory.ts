@@ -37,11 +37,13 @@ export type AccessSize = 1 | 2 | 4 | 8;
 /** Host memory that its holder gives back. */
 export interface HostMapping extends HostMemory {
   /**
-   * Writes a shared mapping back to its file and waits (msync).
+   * Writes a shared mapping back to its file (msync) in the background; others are served
+   * meanwhile. Resolves when all that was written before the call is there, at once for memory that
+   * nobody shares. `close` may follow before that.
    *
    * @throws HostError
    */
-  sync(): void;
+  flush(): Promise<void>;
   /**
    * Gives every page storage now; the bytes keep their values.
    *

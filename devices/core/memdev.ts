@@ -13,4 +13,6 @@ export interface MemdevBackend {
   claim(owner: string): void;
   /** Gives it back; safe when nobody holds it. */
   release(): void;
+  /** Writes shared memory back to its file. @throws HostError; see HostMapping.flush */
+  flush(): Promise<void>;
 }

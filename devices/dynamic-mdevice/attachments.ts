@@ -66,6 +66,11 @@ export class Attachments {
     for (const { mapping } of gone) mapping.close();
   }
 
+  /** Writes what the guest side wrote back to the host object. @throws HostError */
+  async flush(): Promise<void> {
+    await Promise.all(this.#list.map(({ mapping }) => mapping.flush()));
+  }
+
   #isFree(place: Place): boolean {
     if (end(place) > this.#container.size) return false;
     return this.#list.every(

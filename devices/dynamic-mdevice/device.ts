@@ -3,6 +3,7 @@ import { MemAttached, MemDetached } from '../../schema/guest.js';
 import type { MemAttachment } from '../../schema/guest.js';
 import type { Infer } from '../../schema/lang.js';
 import type { Device, DeviceContext, DeviceState, ResetType } from '../core/device.js';
+import type { FlushableDevice } from '../core/flushable-device.js';
 import { HostError } from '../core/host-memory.js';
 import type { HostFile } from '../core/host-memory.js';
 import { MemoryRegion } from '../core/memory-region.js';
@@ -53,7 +54,7 @@ const backingRefusal = (text: string, error: unknown): unknown =>
  *
  * @see reference/pci-and-memory-devices.md §7
  */
-export class DynamicMdevice implements PciDevice, AttachmentHolder {
+export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDevice {
   readonly pci: PciFunction;
   readonly #context: DeviceContext;
   readonly #properties: PropertySet;
@@ -112,6 +113,10 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder {
     const places = [...(this.#attachments?.places ?? [])];
     places.sort((a, b) => (a.barOffset < b.barOffset ? -1 : 1));
     return places.map(({ barOffset, offset, size }) => ({ 'bar-offset': barOffset, size, offset }));
+  }
+
+  async flush(): Promise<void> {
+    await this.#attachments?.flush();
   }
 
   save(): DeviceState {

@@ -1,4 +1,5 @@
 import type { MemoryDevicePart } from '../../devices/core/memory-device.js';
+import { flushMemory } from '../machine/flush.js';
 import type { Machine } from '../machine/machine.js';
 import type { Handlers, Infer } from '../../schema/lang.js';
 import type * as memory from '../../schema/memory.js';
@@ -47,6 +48,7 @@ export const memoryHandlers = {
   'object-add': (options, { machine }) => machine.objects.add(options),
   'object-del': ({ id }, { machine }) => machine.objects.remove(id),
   'query-memdev': (_, { machine }) => machine.objects.memdevs(),
+  'mem-flush': ({ id }, { machine }) => flushMemory(machine, id),
   'query-memory-size-summary': (_, { machine }) => memoryOverview(machine),
   'query-memory-devices': (_, { machine }) => describeMemoryDevices(machine),
 } satisfies Handlers<typeof memory, CommandContext>;

@@ -143,6 +143,10 @@ export class DeviceTable implements BusTree {
     return [...this.#entries].find(({ type }) => ACPI_PARTS.has(type.name))?.object;
   }
 
+  /** Whether a device has that id. */
+  has(id: string): boolean {
+    return this.#options.peripheral.children.has(id);
+  }
   /**
    * Finds a device by id, absolute path, or path relative to `/machine/peripheral`.
    *

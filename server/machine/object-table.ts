@@ -67,6 +67,10 @@ export class ObjectTable {
     this.#backends.delete(id);
     backend?.close();
   }
+  /** The memory backends, that of the machine itself included. */
+  get backends(): Iterable<MemoryBackend> {
+    return this.#backends.values();
+  }
   /** The iothread objects: id and properties. */
   iothreads(): { readonly id: string; readonly args: IothreadArguments }[] {
     return [...this.#options.container.children]

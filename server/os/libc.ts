@@ -18,7 +18,11 @@ export interface KoffiLibrary {
   func(name: string, result: unknown, args: readonly unknown[]): NativeFunction;
 }
 export type NativeArgument = number | bigint | string | null;
-export type NativeFunction = (...args: NativeArgument[]) => unknown;
+export interface NativeFunction {
+  (...args: NativeArgument[]): unknown;
+  /** Runs in a thread of the pool; the last argument is told. */
+  async(...args: (NativeArgument | ((error: unknown, result: unknown) => void))[]): void;
+}
 
 /** A block of native memory and a view of it. */
 export interface Block {
@@ -45,6 +49,21 @@ export class Libc {
       const result = Number(fn(...values));
       return result < 0 ? -this.koffi.errno() : result;
     };
+  }
+
+  /** As `call`, in a thread of the pool; at most some dozens may be under way. */
+  asyncCall(
+    name: string,
+    args: readonly unknown[],
+  ): (...args: NativeArgument[]) => Promise<number> {
+    const fn = this.#libc.func(name, 'int', args);
+    return (...values) =>
+      new Promise((resolve, reject) => {
+        fn.async(...values, (error, result) => {
+          if (error instanceof Error) reject(error);
+          else resolve(Number(result) < 0 ? -this.koffi.errno() : Number(result));
+        });
+      });
   }
 
   /** Binds a function of libc whose result is an address. */

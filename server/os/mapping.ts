@@ -1,6 +1,7 @@
 import { freemem } from 'node:os';
 import { HostError } from '../../devices/core/host-memory.js';
 import type { AccessSize, HostMapping, NumaPolicy } from '../../devices/core/host-memory.js';
+import { Flushes } from './flushes.js';
 import type { MapRequest, MemoryCalls } from './memory-calls.js';
 
 export interface MappingOptions extends MapRequest {
@@ -34,6 +35,7 @@ export class Mapping implements HostMapping {
   readonly #options: MappingOptions;
   readonly #address: bigint;
   readonly #hooks = new Set<(offset: bigint, len: number) => void>();
+  readonly #flushes: Flushes;
   #access: Access | undefined;
 
   /** @throws HostError when the host refuses */
@@ -43,6 +45,7 @@ export class Mapping implements HostMapping {
     this.size = options.size;
     this.readonly = options.readonly;
     this.#address = calls.mmap(options);
+    this.#flushes = new Flushes(() => calls.msync(this.#address, this.size));
     const { fd, offset } = options;
     const others = options.share && fd >= 0 && options.own !== true;
     this.descriptor = others ? { fd, offset } : undefined;
@@ -82,9 +85,9 @@ export class Mapping implements HostMapping {
     return () => void this.#hooks.delete(own);
   }
 
-  sync(): void {
+  async flush(): Promise<void> {
     this.#open();
-    if (this.#options.share && this.#options.fd >= 0) this.#calls.msync(this.#address, this.size);
+    if (this.#options.share && this.#options.fd >= 0) await this.#flushes.request();
   }
 
   allocate(): void {
@@ -114,8 +117,10 @@ export class Mapping implements HostMapping {
     // Views first: one touched after munmap would end the process.
     this.#access = undefined;
     this.#hooks.clear();
-    this.#calls.munmap(this.#address, this.size);
-    this.#options.onClose?.();
+    this.#flushes.whenIdle(() => {
+      this.#calls.munmap(this.#address, this.size);
+      this.#options.onClose?.();
+    });
   }
 
   #hint(advice: 'mergeable' | 'unmergeable' | 'dump' | 'dontdump'): void {

@@ -20,8 +20,13 @@ export interface MemoryCalls {
   /** Maps without reserving. @throws HostError */
   mmap(request: MapRequest): bigint;
   munmap(address: bigint, size: bigint): void;
-  /** Writes back and waits. @throws HostError */
-  msync(address: bigint, size: bigint): void;
+  /**
+   * Writes back in a thread of its own; of several calls one after the other, so that other work of
+   * the thread pool goes on. The mapping must stay until it is done.
+   *
+   * @throws HostError
+   */
+  msync(address: bigint, size: bigint): Promise<void>;
   /** @throws HostError */
   madvise(address: bigint, size: bigint, advice: Advice): void;
   /** @throws HostError */
@@ -186,10 +191,19 @@ const makeMemfd = (libc: Libc): MemoryCalls['memfd'] => {
   };
 };
 
+const makeSync = (libc: Libc): MemoryCalls['msync'] => {
+  const native = libc.asyncCall('msync', ['void *', 'size_t', 'int']);
+  let last: Promise<unknown> = Promise.resolve();
+  return (address, size) => {
+    const call = last.then(async () => void check(await native(address, size, MS_SYNC)));
+    last = call.catch(() => undefined);
+    return call;
+  };
+};
+
 /** Binds everything of this file. @throws when a symbol is missing */
 export const bindMemory = (libc: Libc): MemoryCalls => {
   const munmap = libc.call('munmap', ['void *', 'size_t']);
-  const msync = libc.call('msync', ['void *', 'size_t', 'int']);
   const madvise = libc.call('madvise', ['void *', 'size_t', 'int']);
   const fcntl = libc.call('fcntl', ['int', 'int', 'long']);
   const fallocate = libc.call('fallocate', ['int', 'int', 'int64_t', 'int64_t']);
@@ -201,7 +215,7 @@ export const bindMemory = (libc: Libc): MemoryCalls => {
     pageSize: libc.call('getpagesize', [])(),
     mmap: makeMap(libc),
     munmap: (address, size) => void check(munmap(address, size)),
-    msync: (address, size) => void check(msync(address, size, MS_SYNC)),
+    msync: makeSync(libc),
     madvise: (address, size, advice) => void check(madvise(address, size, ADVICE[advice])),
     mbind: makeBind(libc),
     view: (address, size) => libc.koffi.view(address, size),

@@ -1,33 +1,16 @@
 import t from 'tap';
-import { refused } from '../../schema/error.js';
 import type { MemdevBackend } from '../../devices/core/memdev.js';
 import { ivshmemCommon } from '../../devices/ivshmem/common-type.js';
 import { ivshmemPlain } from '../../devices/ivshmem-plain/index.js';
 import { IvshmemPlain } from '../../devices/ivshmem-plain/device.js';
 import { COMMAND, CONFIG } from '../../devices/pci/registers.js';
 import { fakeContext } from '../support/device-context.js';
-import { ArrayMemory, fakeRoot } from '../support/pci.js';
-
-const backend = (
-  size = 1 << 20,
-): MemdevBackend & { owner(): string | undefined; memory: ArrayMemory } => {
-  let owner: string | undefined;
-  return {
-    id: 'm1',
-    memory: new ArrayMemory(size),
-    owner: () => owner,
-    claim: (path) => {
-      if (owner !== undefined) throw refused("can't use already busy memdev: m1");
-      owner = path;
-    },
-    release: () => void (owner = undefined),
-  };
-};
+import { fakeMemdev, fakeRoot } from '../support/pci.js';
 
 const context = fakeContext();
 
 /** A realized device at slot 4 of a conventional root bus. */
-const device = (memdev = backend()) => {
+const device = (memdev = fakeMemdev()) => {
   const root = fakeRoot({ express: false, typeName: 'PCI' });
   const dev = new IvshmemPlain(context, { memdev, master: 'off' });
   root.bus.attach(dev.pci, 32);
@@ -124,7 +107,7 @@ t.test('a memdev that cannot be used leaves nothing behind (vector 39)', async (
     class: 'GenericError',
     message: "You must specify a 'memdev'",
   });
-  const odd = backend(3 << 20);
+  const odd = fakeMemdev(3 << 20);
   const refusedDevice = make(odd);
   t.throws(() => refusedDevice.realize(), { class: 'GenericError', message: /power of two/ });
   t.strictSame([odd.owner(), refusedDevice.pci.bars], [undefined, []]);

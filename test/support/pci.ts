@@ -1,11 +1,13 @@
 import { AddressSpace } from '../../devices/core/address-space.js';
 import type { Log } from '../../devices/core/device.js';
 import type { AccessSize, HostMemory } from '../../devices/core/host-memory.js';
+import type { MemdevBackend } from '../../devices/core/memdev.js';
 import { bytesFromInt, intFromBytes, MemoryRegion } from '../../devices/core/memory-region.js';
 import { PciBus } from '../../devices/pci/bus.js';
 import type { PciBusOptions } from '../../devices/pci/bus.js';
 import { PciFunction } from '../../devices/pci/function.js';
 import type { PciIdentity } from '../../devices/pci/function.js';
+import { refused } from '../../schema/error.js';
 
 /** A log that keeps nothing but warnings. */
 export const fakeLog = (warnings: string[] = []): Log => ({
@@ -54,6 +56,30 @@ export class ArrayMemory implements HostMemory {
     return () => this.#hooks.delete(hook);
   }
 }
+
+/** A memory backend in an ordinary array, with the path of who holds it. */
+export const fakeMemdev = (
+  size = 1 << 20,
+  id = 'm1',
+): MemdevBackend & { owner(): string | undefined; flushes(): number; memory: ArrayMemory } => {
+  let owner: string | undefined;
+  let flushes = 0;
+  return {
+    id,
+    memory: new ArrayMemory(size),
+    owner: () => owner,
+    flushes: () => flushes,
+    claim: (path) => {
+      if (owner !== undefined) throw refused(`can't use already busy memdev: ${id}`);
+      owner = path;
+    },
+    release: () => void (owner = undefined),
+    flush: () => {
+      flushes++;
+      return Promise.resolve();
+    },
+  };
+};
 
 /** A root bus over 64 KiB of RAM and an empty PCI space, with what it told the interrupt router. */
 export const fakeRoot = (options: Partial<PciBusOptions> & { number?: number } = {}) => {

@@ -8,7 +8,7 @@ import { ArrayMemory, fakeFunction, fakeRoot } from '../../support/pci.js';
 const unused = (): never => {
   throw new Error('not used');
 };
-const unusedMapping = { sync: unused, allocate: unused, bindNodes: unused, advise: unused };
+const unusedMapping = { flush: unused, allocate: unused, bindNodes: unused, advise: unused };
 
 /** A host with one file, `rom`, of the given bytes; counts what is open. */
 const host = (bytes: Uint8Array) => {

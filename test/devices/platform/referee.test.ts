@@ -1,21 +1,15 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, type Socket } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import t from 'tap';
 import { pciBridge } from '../../../devices/pci-bridge/index.js';
 import { pciePciBridge } from '../../../devices/pcie-pci-bridge/index.js';
 import { pcieRootPort } from '../../../devices/pcie-root-port/index.js';
 import { pxb, pxbPcie } from '../../../devices/pxb-pcie/index.js';
+import { refereeMissing, startReferee, type Qtest } from '../../support/referee.js';
 import { TestBoard } from '../../support/test-board.js';
 
 /**
  * The configuration space of every function of the board and of every bridge, byte by byte after
  * reset, next to that of real QEMU 7.2.
  */
-const QEMU = 'qemu-system-x86_64';
-
 /** What may differ: bytes of a device type, and why. A row that nothing needs fails the test. */
 const TOLERATED: readonly { type: string; offset: number; bytes: number; why: string }[] = [
   { type: 'pcie-root-port', offset: 0x58, bytes: 1, why: '§1.8 +4: extended tag is [10]' },
@@ -23,10 +17,6 @@ const TOLERATED: readonly { type: string; offset: number; bytes: number; why: st
   { type: 'pcie-root-port', offset: 0x10a, bytes: 2, why: '10.2 masks internal errors in AER' },
   { type: 'pcie-pci-bridge', offset: 0x10a, bytes: 2, why: '10.2 masks internal errors in AER' },
 ];
-
-interface Parent {
-  teardown(run: () => Promise<void>): void;
-}
 
 interface Setup {
   readonly kind: 'pc' | 'q35';
@@ -74,80 +64,12 @@ const SETUPS: readonly Setup[] = [
   },
 ];
 
-/** One line out, one line back. */
-class Qtest {
-  readonly #socket: Socket;
-  #text = '';
-  #waiting: ((line: string) => void) | undefined;
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    socket.setEncoding('ascii').on('data', (text: string) => {
-      this.#text += text;
-      const end = this.#text.indexOf('\n');
-      if (end < 0) return;
-      const line = this.#text.slice(0, end);
-      this.#text = this.#text.slice(end + 1);
-      this.#waiting?.(line);
-    });
-  }
-  async ask(request: string): Promise<string> {
-    const line = new Promise<string>((resolve) => (this.#waiting = resolve));
-    this.#socket.write(`${request}\n`);
-    const reply = await line;
-    return reply.split(' ')[1] ?? '';
-  }
-  async config(devfn: number): Promise<Uint8Array> {
-    const bytes = new Uint8Array(256);
-    for (let at = 0; at < 256; at += 4) {
-      await this.ask(`outl 0xcf8 ${String(0x8000_0000 + devfn * 256 + at)}`);
-      new DataView(bytes.buffer).setUint32(at, Number(await this.ask('inl 0xcfc')), true);
-    }
-    return bytes;
-  }
-  async memory(address: number, length: number): Promise<Uint8Array> {
-    const hex = await this.ask(`read ${String(address)} ${String(length)}`);
-    return new Uint8Array(Buffer.from(hex.slice(2), 'hex'));
-  }
-}
-
-const startQemu = async (t: Parent, setup: Setup): Promise<Qtest> => {
-  const dir = mkdtempSync(join(tmpdir(), 'qmemd-referee-'));
-  const path = join(dir, 'qtest');
-  const devices = setup.args.flatMap((device) => ['-device', device]);
-  const child = spawn(
-    QEMU,
-    [
-      ...['-M', setup.kind, '-S', '-accel', 'tcg', '-display', 'none', '-qtest-log', '/dev/null'],
-      ...['-qtest', `unix:${path},server=on,wait=on`],
-      ...(setup.defaults ? [] : ['-nodefaults']),
-      ...devices,
-    ],
-    { stdio: 'ignore' },
-  );
-  const exited = new Promise((resolve) => child.once('exit', resolve));
-  const socket = await connected(path, exited);
-  t.teardown(async () => {
-    socket.destroy();
-    child.kill();
-    await exited;
-    rmSync(dir, { recursive: true, force: true });
-  });
-  return new Qtest(socket);
-};
-
-/** Tries until QEMU listens. */
-const connected = async (path: string, exited: Promise<unknown>): Promise<Socket> => {
-  let gone = false;
-  void exited.then(() => (gone = true));
-  for (;;) {
-    const socket = connect(path);
-    const ok = await new Promise<boolean>((resolve) =>
-      socket.once('connect', () => resolve(true)).once('error', () => resolve(false)),
-    );
-    if (ok) return socket;
-    if (gone) throw new Error('QEMU ended before it listened');
-  }
-};
+const startQemu = (t: Parameters<typeof startReferee>[0], setup: Setup): Promise<Qtest> =>
+  startReferee(t, [
+    ...['-M', setup.kind, '-S'],
+    ...(setup.defaults ? [] : ['-nodefaults']),
+    ...setup.args.flatMap((device) => ['-device', device]),
+  ]);
 
 const ours = ({ kind, defaults, plug }: Setup): TestBoard => {
   const board = new TestBoard(kind, { defaults, ramSize: 128n << 20n });
@@ -176,8 +98,7 @@ const differences = (
   return found;
 };
 
-const installed = spawnSync(QEMU, ['--version'], { encoding: 'utf8' }).stdout ?? '';
-const skip = /version 7\.2/.test(installed) ? false : 'QEMU 7.2 is not installed';
+const skip = refereeMissing();
 
 t.test('configuration space after reset is that of QEMU 7.2', { skip }, async (t) => {
   const used = new Set<object>();

@@ -7,6 +7,7 @@ import t from 'tap';
 import type { Test } from 'tap';
 import { HostError } from '../../../devices/core/host-memory.js';
 import type { HostMapping } from '../../../devices/core/host-memory.js';
+import { Flushes } from '../../../server/os/flushes.js';
 import { NativeHostMemory } from '../../../server/os/host-memory.js';
 import { NativeLoader } from '../../../server/os/native.js';
 
@@ -134,10 +135,10 @@ t.test('anonymous memory', needsNative, async (t) => {
       () => memory.readInt(0n, 1),
       () => memory.writeInt(0n, 1, 1n),
       () => memory.read(0n, new Uint8Array(1)),
-      () => memory.sync(),
       () => memory.allocate(),
     ])
       t.throws(access, /host memory is closed/);
+    await t.rejects(memory.flush(), /host memory is closed/);
   });
 
   t.test('an address may be mapped again', async (t) => {
@@ -180,10 +181,39 @@ t.test('files', needsNative, async (t) => {
     const memory = closing(t, file.map(4096n, 8192n));
     t.strictSame(memory.descriptor, { fd: file.fd, offset: 4096n });
     memory.writeInt(5n, 2, 0xaabbn);
-    memory.sync();
+    await memory.flush();
     t.strictSame([...fs.readFileSync(path).subarray(4101, 4103)], [0xbb, 0xaa]);
     fs.writeFileSync(path, Buffer.alloc(16384, 9));
     t.equal(memory.readInt(8190n, 2), 0x0909n);
+  });
+
+  t.test('a mapping that is closed while it is flushed goes when that is done', async (t) => {
+    const path = fileOf(t, 1 << 20);
+    const file = closing(t, service.open(path));
+    const memory = file.map(0n, 1n << 20n);
+    memory.writeInt(0n, 1, 1n);
+    const flushed = [memory.flush(), memory.flush(), memory.flush()];
+    memory.close();
+    t.equal(mapsOf(path), 1, 'its pages are still needed');
+    await Promise.all(flushed);
+    await new Promise(setImmediate);
+    t.equal(mapsOf(path), 0);
+  });
+
+  t.test('a flush that the host refuses says why, and the next one is tried again', async (t) => {
+    let calls = 0;
+    const flushes = new Flushes(() =>
+      ++calls === 1
+        ? Promise.reject(new HostError('EIO', 'Input/output error'))
+        : Promise.resolve(),
+    );
+    const [first, second, third] = [flushes.request(), flushes.request(), flushes.request()];
+    await t.rejects(first, { code: 'EIO' });
+    await Promise.all([second, third]);
+    t.equal(calls, 2, 'who asks during a flush shares the next one');
+    let idle = false;
+    flushes.whenIdle(() => (idle = true));
+    t.equal(idle, true);
   });
 
   t.test('a private mapping keeps its writes to itself', async (t) => {
