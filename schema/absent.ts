@@ -97,7 +97,6 @@ export const JobInfo = object('JobInfo', {
 export const queryJobs = command('query-jobs', {
   doc: 'List the background jobs: nothing starts any.',
   since: '0.1',
-  allowPreconfig: true,
   returns: arr(JobInfo, 'always empty'),
 });
 export const BlockJobInfo = object('BlockJobInfo', {
@@ -125,7 +124,6 @@ const jobCommand = <const N extends string>(name: N, verb: string) =>
   command(name, {
     doc: `${verb} a job. Always refused: there is none.`,
     since: '0.1',
-    allowPreconfig: true,
     args: { id: str('id of the job') },
   });
 export const jobPause = jobCommand('job-pause', 'Pause');

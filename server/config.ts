@@ -37,6 +37,8 @@ export type Written = { readonly origin: string } & (
 
 export interface MachineConfig {
   readonly name: string;
+  /** Names the machine in errors of its board, where there is more than one machine. */
+  readonly origin?: string;
   readonly guestName: string | undefined;
   readonly uuid: string | undefined;
   readonly kind: MachineKind;

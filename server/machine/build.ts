@@ -83,7 +83,9 @@ const addNumaNode = (machine: Machine, { nodeid, memdev }: NumaNodeSetting): voi
 
 /** Board and devices; then the machine runs. */
 const complete = async (machine: Machine, config: MachineConfig): Promise<void> => {
-  await machine.build();
+  const { origin } = config;
+  if (origin === undefined) await machine.build();
+  else await tryMake({ origin }, () => machine.build());
   for (const written of config.devices)
     await tryMake(written, async () => {
       await machine.devices.add(requestOf(written));

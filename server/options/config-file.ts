@@ -104,6 +104,7 @@ const readMachine = (place: string, value: JsonValue): MachineConfig => {
   return {
     ...base,
     name,
+    origin: place,
     guestName: given['guest-name'] ?? name,
     objects: list('objects', 'qom-type'),
     devices: list('devices', 'driver'),
@@ -175,6 +176,7 @@ export const withConfigFile = (options: Options, path: string): Options =>
       // What fails only when a machine is built is told with the file too.
       machines: machines.map((machine) => ({
         ...machine,
+        origin: `${path}: ${machine.origin ?? ''}`,
         objects: machine.objects.map((entry) => ({ ...entry, origin: `${path}: ${entry.origin}` })),
         devices: machine.devices.map((entry) => ({ ...entry, origin: `${path}: ${entry.origin}` })),
       })),

@@ -2,6 +2,7 @@ import { closeSync, openSync } from 'node:fs';
 import t from 'tap';
 import { modules } from '../../schema/index.js';
 import { definitions } from '../../schema/introspect.js';
+import type { EnumType } from '../../schema/lang.js';
 import { NativeLoader } from '../../server/os/native.js';
 import { descriptorOf } from '../../server/transport/late-connection.js';
 import { startDaemon, type Cleanup } from '../support/daemon.js';
@@ -10,6 +11,8 @@ import { LineClient } from './transcript.js';
 const NEGOTIATE = '{"execute":"qmp_capabilities"}';
 const NAME = '{"execute":"query-name"}';
 const NAMED = '{"return": {"name": "vm0"}}';
+/** Commands that QEMU, too, runs out of band. */
+const OUT_OF_BAND = ['migrate-pause', 'migrate-recover', 'query-yank', 'yank'];
 const WORDS = ['-M', 'pc,guest-policy=accept', '-name', 'vm0', '-S'];
 
 type Message = Record<string, unknown> & { error?: { class: unknown; desc: unknown } };
@@ -161,11 +164,32 @@ t.test('rule 12: oob is offered, and works', async (t) => {
   const able = (list as { name: string; 'allow-oob'?: boolean }[]).filter(
     (entry) => entry['allow-oob'] === true,
   );
-  t.comment(`out-of-band: ${able.map(({ name }) => name).join(' ') || 'none yet'}`);
+  t.strictSame(able.map(({ name }) => name).sort(), OUT_OF_BAND);
   const refused = parse(await client.ask('{"exec-oob":"query-name","id":1}'));
   t.equal(refused.error?.desc, 'The command query-name does not support OOB');
   client.send('{"execute":"query-pci","id":2}{"execute":"query-name","id":3}');
   t.strictSame([parse(await client.line())['id'], parse(await client.line())['id']], [2, 3]);
+});
+
+t.test('rule 12: what runs out of band overtakes what is still under way', async (t) => {
+  const { ready } = await clients(t);
+  const client = await ready('"oob"');
+  const plug =
+    '{"execute":"device_add","arguments":{"driver":"pci-bridge","id":"b","chassis_nr":1},';
+  client.send(`${plug}"id":1}{"execute":"query-name","id":2}{"exec-oob":"query-yank","id":"oob"}`);
+  t.equal(await client.line(), '{"return": [], "id": "oob"}');
+  t.strictSame([parse(await client.line())['id'], parse(await client.line())['id']], [1, 2]);
+  client.send('{"exec-oob":"yank","arguments":{"instances":[]},"id":"yank"}');
+  t.equal(await client.line(), '{"return": {}, "id": "yank"}');
+});
+
+t.test('rule 12: exec-oob without having enabled it is no command', async (t) => {
+  const { ready } = await clients(t);
+  const client = await ready();
+  t.strictSame(parse(await client.ask('{"exec-oob":"query-yank","id":1}')), {
+    id: 1,
+    error: { class: 'GenericError', desc: "QMP input member 'exec-oob' is unexpected" },
+  });
 });
 
 t.test('rule 13: arguments may be absent or empty where nothing is required', async (t) => {
@@ -218,6 +242,43 @@ t.test('rule 15: events of our own only for clients that asked', async (t) => {
   t.equal(own.length > 0, true);
 });
 
+/** What the typed clients of QEMU know; a value beyond it fails a whole reply of theirs. */
+const KNOWN: Readonly<Record<string, readonly string[]>> = {
+  RunState: [
+    ...['debug', 'inmigrate', 'internal-error', 'io-error', 'paused', 'postmigrate', 'prelaunch'],
+    ...['finish-migrate', 'restore-vm', 'running', 'save-vm', 'shutdown', 'suspended', 'watchdog'],
+    ...['guest-panicked', 'colo'],
+  ],
+  ShutdownCause: [
+    ...['none', 'host-error', 'host-qmp-quit', 'host-qmp-system-reset', 'host-signal', 'host-ui'],
+    ...['guest-shutdown', 'guest-reset', 'guest-panic', 'subsystem-reset', 'snapshot-load'],
+  ],
+  MemoryDeviceInfoKind: ['dimm', 'nvdimm', 'virtio-pmem', 'virtio-mem', 'sgx-epc', 'hv-balloon'],
+  HostMemPolicy: ['default', 'preferred', 'bind', 'interleave'],
+  QMPCapability: ['oob'],
+  OnOffAuto: ['auto', 'on', 'off'],
+  SysEmuTarget: ['i386', 'x86_64'],
+};
+
+t.test('rule 16: enumerations that QEMU has, too, have no values of our own', async (t) => {
+  const isEnumeration = (value: unknown): value is EnumType =>
+    typeof value === 'object' && value !== null && 'kind' in value && value.kind === 'enum';
+  const ours = new Map(
+    modules
+      .flatMap((module) => Object.values(module).filter(isEnumeration))
+      .map(({ name, values }) => [name, values]),
+  );
+  for (const [name, known] of Object.entries(KNOWN)) {
+    const values = ours.get(name);
+    t.equal(values === undefined, false, `${name} is there`);
+    t.strictSame(
+      values?.filter((value) => !known.includes(value)),
+      [],
+      name,
+    );
+  }
+});
+
 t.test('rule 16: the run states and device kinds that a client meets are known ones', async (t) => {
   const { ready } = await clients(t);
   const client = await ready();
@@ -258,6 +319,30 @@ t.test(
     t.equal(await client.line(), NAMED, 'with the command');
     sendWith(' ');
     t.equal(await client.ask(NAME), NAMED, 'on a blank');
+    const getfd = (name: string): string => `{"execute":"getfd","arguments":{"fdname":"${name}"}}`;
+    const close = (name: string): Promise<string> =>
+      client.ask(`{"execute":"closefd","arguments":{"fdname":"${name}"}}`);
+    for (const [name, send] of [
+      ['with', () => sendWith(getfd('with'))],
+      ['before', () => [sendWith(' '), client.send(getfd('before'))]],
+      [
+        'halves',
+        () => [client.send(getfd('halves').slice(0, 9)), sendWith(getfd('halves').slice(9))],
+      ],
+    ] as const) {
+      send();
+      t.equal(await client.line(), '{"return": {}}', name);
+      t.equal(await close(name), '{"return": {}}', `${name}: it was taken`);
+    }
+    t.match(parse(await client.ask(getfd('none'))), {
+      error: { desc: 'No file descriptor supplied via SCM_RIGHTS' },
+    });
+    sendWith(' ');
+    const added = parse(await client.ask('{"execute":"add-fd"}'))['return'];
+    t.match(added, { 'fdset-id': 0, fd: Number });
+    t.match(parse(await client.ask('{"execute":"query-fdsets"}'))['return'], [
+      { 'fdset-id': 0, fds: [added && { fd: (added as { fd: number }).fd }] },
+    ]);
   },
 );
 

@@ -127,6 +127,38 @@ t.test('one bad machine refuses the file before anything is opened', async (t) =
   t.equal(existsSync(path), false);
 });
 
+t.test('what fails when a machine is built is told with its place in the file', async (t) => {
+  const backend = { 'qom-type': 'memory-backend-ram', id: 'm', size: 4096 };
+  for (const [machine, text] of [
+    [
+      { machine: 'q35,memory-backend=no' },
+      /c\.json: machines\[2\]: Memory backend 'no' not found$/,
+    ],
+    [
+      { machine: 'q35,memory-backend=m', objects: [backend] },
+      /c\.json: machines\[2\]: Machine memory size does not match .* 'm'$/,
+    ],
+    [
+      { objects: [backend, { ...backend, id: 'n', size: 0 }] },
+      /c\.json: machines\[2\]\.objects\[1\]: property 'size' of memory-backend-ram doesn't take value '0'$/,
+    ],
+    [
+      { objects: [backend, backend] },
+      /c\.json: machines\[2\]\.objects\[1\]: attempt to add duplicate property 'm'/,
+    ],
+    [
+      { devices: [{ driver: 'ivshmem-plain', memdev: 'no' }] },
+      /c\.json: machines\[2\]\.devices\[0\]: Device 'no' not found$/,
+    ],
+  ] as const) {
+    const given = read(t, {
+      listen: '127.0.0.1:0',
+      machines: [{ name: 'a' }, { name: 'b' }, { name: 'c', ...machine }],
+    });
+    await t.rejects(start(t, given), { message: text }, String(text));
+  }
+});
+
 t.test('machines of one daemon do not meet', async (t) => {
   const folder = privateFolder(t);
   const socket = (name: string): string => join(folder, `${name}.sock`);
