@@ -1,4 +1,7 @@
 import type { DeviceType } from './core/device.js';
+import { cxlDownstream } from './cxl-downstream/index.js';
+import { cxlRootPort } from './cxl-rp/index.js';
+import { cxlUpstream } from './cxl-upstream/index.js';
 import { dynamicMdevice } from './dynamic-mdevice/index.js';
 import { edu } from './edu/index.js';
 import { iopmem } from './iopmem/index.js';
@@ -8,10 +11,14 @@ import { nvdimm, pcDimm } from './pc-dimm/index.js';
 import { pciBridge } from './pci-bridge/index.js';
 import { pciePciBridge } from './pcie-pci-bridge/index.js';
 import { pcieRootPort } from './pcie-root-port/index.js';
+import { pxbCxl } from './pxb-cxl/index.js';
 import { pxb, pxbPcie } from './pxb-pcie/index.js';
 
 /** Every device type, by the folder that it lies in. */
 export const userDeviceTypes: readonly DeviceType[] = [
+  cxlDownstream,
+  cxlRootPort,
+  cxlUpstream,
   dynamicMdevice,
   edu,
   iopmem,
@@ -23,6 +30,7 @@ export const userDeviceTypes: readonly DeviceType[] = [
   pciePciBridge,
   pcieRootPort,
   pxb,
+  pxbCxl,
   pxbPcie,
 ];
 
@@ -55,6 +63,8 @@ export const plainTypes = [
   { name: 'PCI', parent: 'bus' },
   { name: 'PCIE', parent: 'PCI' },
   { name: 'pxb-pcie-bus', parent: 'PCIE' },
+  { name: 'CXL', parent: 'PCIE' },
+  { name: 'pxb-cxl-bus', parent: 'CXL' },
   { name: 'memory-backend', parent: 'object', abstract: true },
   { name: 'memory-backend-ram', parent: 'memory-backend' },
   { name: 'memory-backend-file', parent: 'memory-backend' },

@@ -1,3 +1,4 @@
+import type { CxlConfig } from '../devices/cxl/host.js';
 import type { MemorySlotsConfig } from '../devices/platform/memory-slots.js';
 import type { MachineKind } from '../devices/platform/platform.js';
 import type { JsonObject } from '../schema/json.js';
@@ -46,6 +47,8 @@ export interface MachineConfig {
   readonly ramSize: bigint;
   /** Room for memory devices; default none. */
   readonly memorySlots?: MemorySlotsConfig;
+  /** `cxl=on`; undefined: no CXL. */
+  readonly cxl?: CxlConfig | undefined;
   readonly ramBackend: string | undefined;
   /** NUMA nodes; default none. */
   readonly numa?: readonly NumaNodeSetting[];

@@ -62,9 +62,6 @@ export interface DeviceContext {
   emit<E extends EventDef>(event: E, data: EventData<E>): void;
 }
 
-/** The bus a device plugs into, by QOM bus type name; undefined for devices without a bus. */
-export type BusTypeName = 'PCI' | 'PCIE' | 'pxb-pcie-bus' | 'System';
-
 /** A device type: all that the machine needs to know about a model. */
 export interface DeviceType<P extends Properties = Properties> {
   readonly name: string;
@@ -73,7 +70,7 @@ export interface DeviceType<P extends Properties = Properties> {
   readonly parent: string;
   readonly description?: string;
   /** `pci`: conventional; `express`: PCI Express; `hybrid`: either, by the bus. */
-  readonly interfaces: readonly ('conventional-pci-device' | 'pci-express-device')[];
+  readonly interfaces: readonly ('conventional-pci-device' | 'pci-express-device' | 'cxl-device')[];
   readonly abstract?: boolean;
   /** False for parts of a board that users cannot add. Default true. */
   readonly userCreatable?: boolean;

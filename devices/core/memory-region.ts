@@ -6,6 +6,15 @@ export interface MmioOps {
   write(offset: number, size: AccessSize, value: bigint): void;
 }
 
+/**
+ * Callbacks of a region that takes accesses of any length; `offset` is relative to the region.
+ * What cannot be read reads as zeros.
+ */
+export interface RoutedOps {
+  read(offset: bigint, into: Uint8Array): void;
+  write(offset: bigint, from: Uint8Array): void;
+}
+
 /** Widths and alignment; absent members mean the defaults of reference/pci-and-memory-devices.md §6.3. */
 export interface AccessLimits {
   readonly min?: AccessSize;
@@ -19,7 +28,7 @@ export interface AccessRules {
   readonly impl?: AccessLimits;
 }
 
-export type RegionKind = 'container' | 'mmio' | 'ram' | 'alias';
+export type RegionKind = 'container' | 'mmio' | 'ram' | 'routed' | 'alias';
 
 export interface Subregion {
   readonly region: MemoryRegion;
@@ -47,6 +56,7 @@ interface Content {
   readonly ops?: MmioOps;
   readonly rules?: AccessRules;
   readonly ram?: RamSource;
+  readonly routed?: RoutedOps;
   readonly window?: Window;
 }
 
@@ -106,6 +116,10 @@ export class MemoryRegion {
       throw new RangeError(`memory region ${name} reaches beyond its memory`);
     const readonly = ram.readonly ?? ram.memory.readonly;
     return new MemoryRegion(name, size, 'ram', { ram: { memory: ram.memory, offset, readonly } });
+  }
+  /** Somebody else's memory, reached in runs of any length. */
+  static routed(name: string, size: bigint, routed: RoutedOps): MemoryRegion {
+    return new MemoryRegion(name, size, 'routed', { routed });
   }
   /** A window of `size` bytes onto `target`, from `offset` of it on. */
   static alias(name: string, target: MemoryRegion, offset: bigint, size: bigint): MemoryRegion {
@@ -188,18 +202,20 @@ export class MemoryRegion {
     return size as AccessSize;
   }
 
-  /** Reads a leaf itself, without its sub-regions: RAM, or one access of registers. */
+  /** Reads a leaf itself, without its sub-regions: RAM, routed memory, or one access of registers. */
   readLeaf(offset: bigint, into: Uint8Array): void {
-    const { ram } = this.#content;
+    const { ram, routed } = this.#content;
     if (ram !== undefined) ram.memory.read(ram.offset + offset, into);
+    else if (routed !== undefined) routed.read(offset, into);
     else if (this.kind === 'mmio')
       bytesFromInt(this.#readRegister(Number(offset), into.length as AccessSize), into);
   }
 
-  /** Writes a leaf itself: RAM, or one access of registers. */
+  /** Writes a leaf itself: RAM, routed memory, or one access of registers. */
   writeLeaf(offset: bigint, from: Uint8Array): void {
-    const { ram } = this.#content;
-    if (ram === undefined)
+    const { ram, routed } = this.#content;
+    if (routed !== undefined) routed.write(offset, from);
+    else if (ram === undefined)
       this.#writeRegister(Number(offset), from.length as AccessSize, intFromBytes(from));
     else if (!ram.readonly) ram.memory.write(ram.offset + offset, from);
   }

@@ -21,8 +21,15 @@ const ID = {
 } as const;
 
 /** Adds a DVSEC of `size` bytes, all 0 but its headers. */
-const addEmpty = (fn: PciFunction, id: number, revision: number, size: number): number =>
-  addDvsec(fn, { vendor: CXL_VENDOR, id, revision, body: new Uint8Array(size - HEADER) });
+const addEmpty = (
+  fn: PciFunction,
+  [id, revision, size]: readonly [id: number, revision: number, size: number],
+  at?: number,
+): number => {
+  const body = new Uint8Array(size - HEADER);
+  const place = at === undefined ? {} : { at };
+  return addDvsec(fn, { vendor: CXL_VENDOR, id, revision, body, ...place });
+};
 
 /** Static capacity that a device announces to a host that does not know decoders; 0 for none. */
 export interface DeviceRanges {
@@ -54,7 +61,7 @@ const UNITS = 0xf000_0000;
 const ALL = 0xffff_ffff;
 
 export const addDeviceDvsec = (fn: PciFunction, ranges: DeviceRanges): number => {
-  const at = addEmpty(fn, ID.DEVICE, DEVICE.REVISION, DEVICE.SIZE);
+  const at = addEmpty(fn, [ID.DEVICE, DEVICE.REVISION, DEVICE.SIZE]);
   const { config } = fn;
   config.set(at + DEVICE.CAPABILITY, 2, DEVICE_CAPABILITY);
   config.set(at + DEVICE.CONTROL, 2, IO_ENABLED);
@@ -80,8 +87,11 @@ const setRange = (fn: PciFunction, at: number, size: bigint | undefined): void =
 };
 
 /** Port extensions: power management initialised, alternative resources. CXL 3.1 §8.1.5. */
-export const addPortExtensionsDvsec = (fn: PciFunction, status = 0): number => {
-  const at = addEmpty(fn, ID.PORT_EXTENSIONS, 0, 0x28);
+export const addPortExtensionsDvsec = (
+  fn: PciFunction,
+  { status = 0, at: place }: { readonly status?: number; readonly at?: number } = {},
+): number => {
+  const at = addEmpty(fn, [ID.PORT_EXTENSIONS, 0, 0x28], place);
   const { config } = fn;
   config.set(at + 0x0a, 2, status);
   config.setWritable(at + 0x0c, 2, 0x400f);
@@ -93,7 +103,7 @@ export const addPortExtensionsDvsec = (fn: PciFunction, status = 0): number => {
 
 /** Global persistent flush of a port: time-outs of both phases. CXL 3.1 §8.1.6. */
 export const addGpfPortDvsec = (fn: PciFunction): number => {
-  const at = addEmpty(fn, ID.GPF_PORT, 0, 0x10);
+  const at = addEmpty(fn, [ID.GPF_PORT, 0, 0x10]);
   for (const phase of [0x0c, 0x0e]) {
     fn.config.set(at + phase, 2, 1);
     fn.config.setWritable(at + phase, 2, 0x0f0f);
@@ -103,7 +113,7 @@ export const addGpfPortDvsec = (fn: PciFunction): number => {
 
 /** Global persistent flush of a device: 3 s, 51 mW in phase 2. CXL 3.1 §8.1.7. */
 export const addGpfDeviceDvsec = (fn: PciFunction): number => {
-  const at = addEmpty(fn, ID.GPF_DEVICE, 0, 0x10);
+  const at = addEmpty(fn, [ID.GPF_DEVICE, 0, 0x10]);
   fn.config.set(at + 0x0a, 2, 0x0603);
   fn.config.setWritable(at + 0x0a, 2, 0x0f0f);
   fn.config.set(at + 0x0c, 4, 0x33);
@@ -122,7 +132,7 @@ const MODIFIED_TS = 0xef;
 
 /** Flex Bus port: the protocols that were trained. CXL 3.1 §8.1.8. */
 export const addFlexBusDvsec = (fn: PciFunction, options: FlexBusOptions): number => {
-  const at = addEmpty(fn, ID.FLEX_BUS, 2, 0x20);
+  const at = addEmpty(fn, [ID.FLEX_BUS, 2, 0x20]);
   const { config } = fn;
   config.set(at + 0x0a, 2, options.capability);
   config.set(at + 0x0c, 2, options.control);
@@ -145,7 +155,7 @@ const BLOCKS = 3;
 /** Register locator with up to three blocks. */
 export const addRegisterLocator = (fn: PciFunction, blocks: readonly RegisterBlock[]): number => {
   if (blocks.length > BLOCKS) throw new RangeError('a register locator has three blocks');
-  const at = addEmpty(fn, ID.REGISTER_LOCATOR, 0, 0x24);
+  const at = addEmpty(fn, [ID.REGISTER_LOCATOR, 0, 0x24]);
   for (const [i, { bar, kind, offset = 0n }] of blocks.entries()) {
     const entry = offset | BigInt(bar | (BLOCK_ID[kind] << 8));
     fn.config.set64(at + 0x0c + 8 * i, entry);

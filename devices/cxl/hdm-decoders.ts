@@ -207,6 +207,14 @@ export class HdmDecoders {
     return 'no-route';
   }
 
+  /** Bytes from `address` on that the decoder which holds it keeps together; 1 when none does. */
+  run(address: Hpa): bigint {
+    const decoder = this.settings.find((one) => holds(one, address));
+    if (decoder === undefined) return 1n;
+    const { base, size, ways, granularity } = decoder;
+    return ways === 1n ? base + size - address : granularity - (address % granularity);
+  }
+
   reset(): void {
     this.#registers.fill(0);
     this.#decoders = undefined;

@@ -56,6 +56,13 @@ interface Mapped {
   readonly window: Window;
 }
 
+export interface BridgeWindowsOptions {
+  /** Whether the bus behind is PCI Express: its bridge control and latency differ. */
+  readonly express: boolean;
+  /** As QEMU's switch ports: base 0 and limit 0 after reset, which is the lowest piece. */
+  readonly startsOpen?: boolean;
+}
+
 /**
  * Windows, bus numbers and bus reset of a type 1 header: the part that every bridge composes. The
  * secondary bus is made with `memory` and `io` of this part.
@@ -68,15 +75,16 @@ export class BridgeWindows {
   readonly io: MemoryRegion;
   readonly #fn: PciFunction;
   readonly #express: boolean;
+  readonly #startsOpen: boolean;
   /** I/O, memory, prefetchable memory. */
   readonly #mapped: (Mapped | undefined)[] = [];
   readonly #unhook: readonly (() => void)[];
   #inReset = false;
 
-  /** @param secondary whether the bus behind is PCI Express (its bridge control and latency differ) */
-  constructor(fn: PciFunction, secondary: { readonly express: boolean }) {
+  constructor(fn: PciFunction, options: BridgeWindowsOptions) {
     this.#fn = fn;
-    this.#express = secondary.express;
+    this.#express = options.express;
+    this.#startsOpen = options.startsOpen ?? false;
     this.memory = MemoryRegion.container(`${fn.typeName} memory`, ADDRESS_SPACE_SIZE);
     this.io = MemoryRegion.container(`${fn.typeName} io`, IO_SPACE_SIZE);
     this.#initMasks();
@@ -115,11 +123,12 @@ export class BridgeWindows {
     const { config } = this.#fn;
     for (let offset: number = BRIDGE.PRIMARY_BUS; offset < BRIDGE.IO_BASE; offset++)
       config.set(offset, 1, 0);
-    config.set(BRIDGE.IO_BASE, 1, IO_BITS);
+    config.set(BRIDGE.IO_BASE, 1, this.#startsOpen ? 0 : IO_BITS);
     config.set(BRIDGE.IO_LIMIT, 1, 0);
-    config.set(BRIDGE.MEMORY_BASE, 2, MEMORY_BITS);
+    const base = this.#startsOpen ? 0 : MEMORY_BITS;
+    config.set(BRIDGE.MEMORY_BASE, 2, base);
     config.set(BRIDGE.MEMORY_LIMIT, 2, 0);
-    config.set(BRIDGE.PREFETCH_BASE, 2, MEMORY_BITS | WIDE);
+    config.set(BRIDGE.PREFETCH_BASE, 2, base | WIDE);
     config.set(BRIDGE.PREFETCH_LIMIT, 2, WIDE);
     config.set(BRIDGE.PREFETCH_BASE_UPPER, 4, 0);
     config.set(BRIDGE.PREFETCH_LIMIT_UPPER, 4, 0);

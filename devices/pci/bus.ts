@@ -42,7 +42,7 @@ export interface HotplugController {
   guestEject(fn: PciFunction): void;
 }
 
-export type PciBusTypeName = 'PCI' | 'PCIE' | 'pxb-pcie-bus';
+export type PciBusTypeName = 'PCI' | 'PCIE' | 'pxb-pcie-bus' | 'CXL' | 'pxb-cxl-bus';
 
 export interface PciBusOptions {
   readonly name: string;
@@ -77,6 +77,8 @@ export class PciBus {
   beforePlug: ((fn: PciFunction) => void) | undefined;
   readonly #root: PciRoot | undefined;
   readonly #functions = new Map<number, PciFunction>();
+  /** By devfn, until one comes or goes. */
+  #sorted: readonly PciFunction[] | undefined;
   readonly #reserved = new Set<number>();
   /** Functions that assert a pin, by slot * 4 + pin; root buses only. */
   readonly #asserted = new Map<number, number>();
@@ -119,7 +121,7 @@ export class PciBus {
 
   /** Ascending devfn. */
   get functions(): readonly PciFunction[] {
-    return [...this.#functions.values()].sort((a, b) => a.devfn - b.devfn);
+    return (this.#sorted ??= [...this.#functions.values()].sort((a, b) => a.devfn - b.devfn));
   }
   /** Functions in the order in which they came. */
   get arrivals(): readonly PciFunction[] {
@@ -162,6 +164,7 @@ export class PciBus {
   attach(fn: PciFunction, devfn: number, options?: { readonly hotplugged?: boolean }): void {
     if (this.#functions.has(devfn)) throw new RangeError(`devfn ${String(devfn)} is taken`);
     this.#functions.set(devfn, fn);
+    this.#sorted = undefined;
     fn.attached(this, devfn, options?.hotplugged ?? false);
     if (this.isPort && fn.slot !== 0)
       fn.log.warn(
@@ -174,6 +177,7 @@ export class PciBus {
     if (this.#functions.get(fn.devfn) !== fn) return;
     fn.detached();
     this.#functions.delete(fn.devfn);
+    this.#sorted = undefined;
   }
 
   /** The buses of its bridges, newest first. */

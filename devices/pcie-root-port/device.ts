@@ -2,20 +2,18 @@ import type { DeviceContext, DeviceState, ResetType } from '../core/device.js';
 import type { PropertyValues } from '../core/property.js';
 import { BridgeWindows } from '../pci/bridge-windows.js';
 import { PciBus } from '../pci/bus.js';
-import { addAcs, addAer, addPcieCapability, addSsvid, EXPRESS } from '../pci/capabilities.js';
+import { addAcs, addAer, addPcieCapability, addSsvid } from '../pci/capabilities.js';
 import { PciFunction, type PciDevice } from '../pci/function.js';
+import { limitLink, linkOf } from '../pci/link.js';
 import { MsiX } from '../pci/msix.js';
 import { PcieSlot } from '../pci/pcie-slot.js';
 import { PORT_TYPE } from '../pci/registers.js';
 import { addReserve } from '../pci/reserve.js';
-import { LINK_SPEED, type rootPortProperties } from './properties.js';
+import type { rootPortProperties } from './properties.js';
 
 /** Offsets in configuration space; reference/pci-and-memory-devices.md §1.8. */
 const LAYOUT = { SSVID: 0x40, MSIX: 0x48, EXPRESS: 0x54, AER: 0x100, ACS: 0x148 } as const;
 const RED_HAT = 0x1b36;
-/** Link capabilities. PCIe 5.0 §7.5.3.6. */
-const BANDWIDTH_NOTIFICATION = 0x20_0000;
-const LINK_REPORTING = 0x30_0000;
 
 /** A PCI Express root port with one slot behind it. PCIe 5.0 §1.3.1. */
 export class PcieRootPort implements PciDevice {
@@ -58,8 +56,7 @@ export class PcieRootPort implements PciDevice {
 
   #addExpress(): void {
     const properties = this.#properties;
-    const speed = LINK_SPEED[properties['x-speed']];
-    const width = Number(properties['x-width']);
+    const link = linkOf(properties);
     addPcieCapability(this.pci, {
       type: PORT_TYPE.ROOT_PORT,
       at: LAYOUT.EXPRESS,
@@ -69,22 +66,11 @@ export class PcieRootPort implements PciDevice {
         hotplug: properties.hotplug,
         powerController: properties.power_controller_present,
       },
-      link: { speed, width },
+      link,
     });
     addAer(this.pci, { at: LAYOUT.AER });
     if (!properties['disable-acs']) addAcs(this.pci, { at: LAYOUT.ACS });
-    this.#limitLink(speed, width);
-  }
-
-  /** As QEMU: slow links neither report nor list what faster ones must. */
-  #limitLink(speed: number, width: number): void {
-    const { config } = this.pci;
-    if (speed <= LINK_SPEED['5']) config.set(LAYOUT.EXPRESS + EXPRESS.LINK_CAPABILITIES_2, 4, 0);
-    if (speed > LINK_SPEED['2_5']) return;
-    config.set(LAYOUT.EXPRESS + EXPRESS.LINK_CONTROL_2, 2, 0);
-    const at = LAYOUT.EXPRESS + EXPRESS.LINK_CAPABILITIES;
-    const kept = ~LINK_REPORTING | (width > 1 ? BANDWIDTH_NOTIFICATION : 0);
-    config.set(at, 4, config.get(at, 4) & kept);
+    limitLink(this.pci, LAYOUT.EXPRESS, link);
   }
 
   #createSlot(): PcieSlot {

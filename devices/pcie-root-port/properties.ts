@@ -1,4 +1,5 @@
-import { bool, choice, uint16, uint8 } from '../core/property.js';
+import { bool, uint16, uint8 } from '../core/property.js';
+import { linkProperties } from '../pci/link.js';
 import { reserveProperties } from '../pci/reserve.js';
 
 export const rootPortProperties = {
@@ -10,11 +11,7 @@ export const rootPortProperties = {
   'x-native-hotplug': bool(true, 'accepted for compatibility'),
   power_controller_present: bool(true, 'the slot can be switched off'),
   'disable-acs': bool(false, 'leaves out access control services'),
-  'x-speed': choice('PCIELinkSpeed', ['2_5', '5', '8', '16', '32', '64'], '16', 'GT/s'),
-  'x-width': choice('PCIELinkWidth', ['1', '2', '4', '8', '12', '16', '32'], '32', 'lanes'),
+  ...linkProperties('16', '32'),
   'x-migrate-msix': bool(true, 'accepted for compatibility'),
   ...reserveProperties,
 } as const;
-
-/** Speed codes of the link registers. PCIe 5.0 §7.5.3.6. */
-export const LINK_SPEED = { '2_5': 1, '5': 2, '8': 3, '16': 4, '32': 5, '64': 6 } as const;

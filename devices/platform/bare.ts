@@ -1,6 +1,7 @@
 import { refused } from '../../schema/error.js';
 import { AddressSpace } from '../core/address-space.js';
 import { MemoryRegion } from '../core/memory-region.js';
+import { CxlHost } from '../cxl/host.js';
 import type { PciFunction } from '../pci/function.js';
 import { Interrupts } from './interrupts.js';
 import { plainMemory } from './memory-map.js';
@@ -16,6 +17,7 @@ export class Bare implements Platform {
   readonly hosts = [];
   readonly board = [];
   readonly roots = [];
+  readonly cxl: CxlHost;
   readonly messages = new MessageReceiver();
   readonly interrupts = new Interrupts();
   readonly #options: PlatformOptions;
@@ -23,6 +25,7 @@ export class Bare implements Platform {
   constructor(options: PlatformOptions) {
     this.#options = options;
     this.memory = new AddressSpace(plainMemory(options), 'zeros');
+    this.cxl = new CxlHost(this.memory.root, undefined, 0n);
   }
 
   addRoot(): void {

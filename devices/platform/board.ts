@@ -2,6 +2,7 @@ import { refused } from '../../schema/error.js';
 import { AddressSpace } from '../core/address-space.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import { bool } from '../core/property.js';
+import { CxlHost } from '../cxl/host.js';
 import { PciBus } from '../pci/bus.js';
 import type { HotplugPort } from '../pci/hotplug.js';
 import type { PciDevice, PciFunction } from '../pci/function.js';
@@ -11,7 +12,7 @@ import { PIRQ_ROUTE, PIRQ_ROUTE_HIGH, pcFunctions, q35Functions } from './board-
 import { ConfigPorts, EcamWindow, PCIEXBAR } from './config-cycles.js';
 import { FW_CFG_PORT, FwCfg } from './fw-cfg.js';
 import { Interrupts, PirqRouter } from './interrupts.js';
-import { boardMemory } from './memory-map.js';
+import { boardMemory, ramEnd } from './memory-map.js';
 import { MessageReceiver } from './messages.js';
 import type { BoardDevice, HostBridge, Platform, PlatformOptions } from './platform.js';
 
@@ -49,6 +50,7 @@ export class Board implements Platform {
   readonly board: readonly BoardDevice[];
   readonly messages = new MessageReceiver();
   readonly interrupts = new Interrupts();
+  readonly cxl: CxlHost;
   readonly #options: PlatformOptions;
   readonly #bus: PciBus;
   readonly #ports: ConfigPorts;
@@ -73,6 +75,8 @@ export class Board implements Platform {
     const ioRoot = MemoryRegion.container('io', IO_SPACE_SIZE);
     this.memory = new AddressSpace(map.system, 'zeros');
     this.io = new AddressSpace(ioRoot, 'ones');
+    const end = options.modulesEnd ?? ramEnd(kind, options.ramSize);
+    this.cxl = new CxlHost(map.system, options.cxl, end);
     const find = (bus: number, devfn: number): PciFunction | undefined =>
       this.findFunction(bus, devfn);
     this.#ports = new ConfigPorts(find);
@@ -261,6 +265,7 @@ export class Board implements Platform {
   }
 
   ready(): void {
+    this.cxl.ready();
     const buses = this.#acpiBridges ? this.#walk(this.#bus) : [this.#bus];
     this.#acpi?.number(buses.filter((bus) => bus.hotplug !== undefined));
   }

@@ -13,6 +13,12 @@ export const RAM_SPLIT = {
   q35: { from: 0xb000_0000n, low: 0x8000_0000n },
 } as const;
 
+/** Where RAM above 4 GiB ends, or would begin. */
+export const ramEnd = (kind: 'pc' | 'q35', ramSize: bigint): bigint => {
+  const { from, low } = RAM_SPLIT[kind];
+  return GiB4 + (ramSize >= from ? ramSize - low : 0n);
+};
+
 /** Fixed addresses of a PC. reference/pci-and-memory-devices.md §6.2. */
 const MAP = {
   /** Video memory, option ROMs and BIOS: what PCI has here lies over RAM. */

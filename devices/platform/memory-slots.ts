@@ -2,7 +2,7 @@ import { refused } from '../../schema/error.js';
 import type { AddressSpace } from '../core/address-space.js';
 import type { MemoryDevice, MemoryDevicePart } from '../core/memory-device.js';
 import { MemoryRegion } from '../core/memory-region.js';
-import { RAM_SPLIT } from './memory-map.js';
+import { ramEnd } from './memory-map.js';
 
 /** `-m slots=,maxmem=` and `-machine nvdimm=`: room for memory devices. */
 export interface MemorySlotsConfig {
@@ -23,6 +23,23 @@ const ALIGNMENT = 2n << 20n;
 
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
 const alignUp = (value: bigint, to: bigint): bigint => ((value + to - 1n) / to) * to;
+
+const modulesBase = (kind: 'pc' | 'q35', ramSize: bigint): bigint =>
+  alignUp(ramEnd(kind, ramSize), GIB);
+
+/**
+ * Where the room for modules ends; undefined when there is none. As QEMU: each slot may waste
+ * 1 GiB on alignment.
+ */
+export const modulesEnd = (
+  kind: 'none' | 'pc' | 'q35',
+  ramSize: bigint,
+  config: MemorySlotsConfig = NO_MEMORY_SLOTS,
+): bigint | undefined => {
+  if (kind === 'none' || config.maxSize <= ramSize) return undefined;
+  const room = config.maxSize - ramSize + BigInt(config.slots) * GIB;
+  return modulesBase(kind, ramSize) + room;
+};
 
 interface Plugged {
   readonly part: MemoryDevicePart;
@@ -58,9 +75,7 @@ export class MemorySlots {
     this.#ramSize = ramSize;
     this.#memory = memory;
     this.#supported = kind !== 'none';
-    const split = kind === 'none' ? undefined : RAM_SPLIT[kind];
-    const above = split !== undefined && ramSize >= split.from ? ramSize - split.low : 0n;
-    this.#base = alignUp((1n << 32n) + above, GIB);
+    this.#base = kind === 'none' ? 0n : modulesBase(kind, ramSize);
   }
 
   /** NUMA nodes. As QEMU: slots bring one, even if nobody named any. */

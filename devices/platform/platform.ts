@@ -2,6 +2,7 @@ import type { AddressSpace } from '../core/address-space.js';
 import type { Clock } from '../core/clock.js';
 import type { Log } from '../core/device.js';
 import type { HostMemory } from '../core/host-memory.js';
+import type { CxlConfig, CxlHost } from '../cxl/host.js';
 import type { PciBus } from '../pci/bus.js';
 import type { PciDevice, PciFunction } from '../pci/function.js';
 import { Bare } from './bare.js';
@@ -64,6 +65,8 @@ export interface PlatformServices {
   claimChassisSlot(chassis: number, slot: number): () => void;
   /** The guest let go of this function. */
   remove(fn: PciFunction): void;
+  /** Where CXL host bridges announce themselves, whether the machine has CXL or not. */
+  readonly cxl: CxlHost;
 }
 
 export interface Platform extends PlatformServices {
@@ -80,7 +83,12 @@ export interface Platform extends PlatformServices {
   /** Call for each bus that appears behind a bridge: installs the right hotplug controller. */
   adoptBus(bus: PciBus, bridge: PciDevice, hotplugged: boolean): void;
   dropBus(bus: PciBus): void;
-  /** Cold-plug is over: numbers the hot-pluggable buses (`acpi-pcihp-bsel`). */
+  /**
+   * Cold-plug is over: connects the CXL windows, numbers the hot-pluggable buses
+   * (`acpi-pcihp-bsel`).
+   *
+   * @throws QmpError when the CXL parts do not fit together
+   */
   ready(): void;
   /** System reset of the platform's own parts, after the devices; performs pending ACPI ejects. */
   reset(): void;
@@ -103,6 +111,10 @@ export interface PlatformOptions {
   readonly ram: () => HostMemory;
   /** Adds VGA and network card, as without -nodefaults. */
   readonly defaults: boolean;
+  /** `cxl=on`; undefined: the machine has no CXL. */
+  readonly cxl?: CxlConfig | undefined;
+  /** Where the room for memory modules ends, if there is any. */
+  readonly modulesEnd?: bigint | undefined;
   readonly host: PlatformHost;
 }
 

@@ -1,5 +1,5 @@
 import { deviceType } from '../core/device.js';
-import { Expander, expanderProperties } from './device.js';
+import { Expander, expanderProperties } from '../pci/expander.js';
 
 export const pxbPcie = deviceType({
   name: 'pxb-pcie',

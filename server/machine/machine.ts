@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { DeviceContext, DeviceType, ResetType } from '../../devices/core/device.js';
 import type { EventNotifiers } from '../../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
+import type { CxlConfig } from '../../devices/cxl/host.js';
 import type { PciFunction } from '../../devices/pci/function.js';
 
 import {
@@ -10,7 +11,11 @@ import {
   type Platform,
   type PlatformHost,
 } from '../../devices/platform/platform.js';
-import { MemorySlots, type MemorySlotsConfig } from '../../devices/platform/memory-slots.js';
+import {
+  MemorySlots,
+  modulesEnd,
+  type MemorySlotsConfig,
+} from '../../devices/platform/memory-slots.js';
 import { Powerdown } from '../../schema/control.js';
 import { refused } from '../../schema/error.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
@@ -18,6 +23,7 @@ import { DeviceDeleted, DeviceUnplugGuestError } from '../../schema/qdev.js';
 import type { MonitorConfig } from '../config.js';
 import { hostTimer } from '../host-timer.js';
 import type { RootLog } from '../log.js';
+import { exposeCxl } from './cxl-properties.js';
 import type { DeviceEntry } from './device-entry.js';
 import { DescriptorSets } from './descriptor-sets.js';
 import { DeviceTable } from './device-table.js';
@@ -59,6 +65,8 @@ export interface MachineOptions {
   readonly ramSize: bigint;
   /** Room for memory devices; default none. */
   readonly memorySlots?: MemorySlotsConfig;
+  /** `cxl=on`; undefined: no CXL. */
+  readonly cxl?: CxlConfig | undefined;
   /** `-machine memory-backend=ID`. */
   readonly ramBackend: string | undefined;
   /** False with `-nodefaults`: no VGA, no network card. */
@@ -125,6 +133,8 @@ export class Machine {
       ramSize: options.ramSize,
       ram: () => this.objects.ram,
       defaults: options.defaults,
+      cxl: options.cxl,
+      modulesEnd: modulesEnd(options.kind, options.ramSize, options.memorySlots),
       host: this.#platformHost(),
     });
     this.memorySlots = new MemorySlots(
@@ -303,6 +313,7 @@ export class Machine {
     };
   }
   #exposeMachine(): void {
+    if (this.options.kind !== 'none') exposeCxl(this.#object, this.options.cxl);
     this.#object.addProperty('guest-policy', {
       type: 'GuestPolicy',
       description: 'how built-in drivers answer for the guest: manual, accept or reject',

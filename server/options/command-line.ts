@@ -248,7 +248,7 @@ const checkConfig = ({ given }: Draft): void => {
 
 const finish = (draft: Draft): Options => {
   checkConfig(draft);
-  const { kind, guestPolicy, ramBackend, nvdimm, accelerators } = draft.machine.read();
+  const { kind, guestPolicy, ramBackend, nvdimm, cxl, accelerators } = draft.machine.read();
   const { flags, guestName, uuid, globals, objects, devices, qtest, qtestLog } = draft;
   const monitors = [...resolveMons(draft.mons, draft.chardevs), ...draft.monitors];
   const { ramSize, slots, maxSize } = draft.memory;
@@ -262,6 +262,7 @@ const finish = (draft: Draft): Options => {
         kind,
         ramSize,
         memorySlots: { slots, maxSize, nvdimm },
+        cxl,
         ramBackend,
         numa: draft.numa,
         defaults: !flags.has('nodefaults'),

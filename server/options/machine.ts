@@ -1,6 +1,8 @@
 import { parseSize } from '../../devices/core/property.js';
+import type { CxlConfig } from '../../devices/cxl/host.js';
 import type { MachineKind } from '../../devices/platform/platform.js';
 import type { GuestPolicy } from '../machine/machine.js';
+import { isWindowKey, readWindows, type GivenValue } from './cxl.js';
 import { CommandLineError, Parameters, parseKeyval, parseOpts, readBool } from './keyval.js';
 
 /** `-machine` and `-m`. */
@@ -9,7 +11,6 @@ const POLICIES: readonly GuestPolicy[] = ['manual', 'accept', 'reject'];
 /** On/off properties of a guest that we do not run; checked and not used. */
 const SWITCHES = [
   'acpi',
-  'cxl',
   'dump-guest-core',
   'graphics',
   'hmat',
@@ -52,6 +53,8 @@ export interface MachineChoice {
   readonly ramBackend: string | undefined;
   /** `nvdimm=on`. */
   readonly nvdimm: boolean;
+  /** `cxl=on`; undefined: no CXL. */
+  readonly cxl: CxlConfig | undefined;
   /** Accelerators in the order of preference, `[]` when none was named. */
   readonly accelerators: readonly string[];
 }
@@ -90,12 +93,23 @@ export class MachineOption {
       guestPolicy: this.#policy(),
       ramBackend: this.#take('memory-backend')?.value,
       nvdimm: this.#switch('nvdimm'),
+      cxl: machine.kind === 'none' ? undefined : this.#cxl(),
       accelerators: this.#take('accel')?.value.split(':') ?? [],
     };
     this.#checkRest(`${machine.canonical}-machine`);
     return choice;
   }
 
+  /** Windows are checked also when nobody needs them. */
+  #cxl(): CxlConfig | undefined {
+    const given = new Map<string, GivenValue>();
+    for (const key of [...this.#values.keys()].filter(isWindowKey)) {
+      const found = this.#take(key);
+      if (found !== undefined) given.set(key, found);
+    }
+    const windows = readWindows(given);
+    return this.#switch('cxl') ? { windows } : undefined;
+  }
   #switch(key: string): boolean {
     const given = this.#take(key);
     return given !== undefined && readBool(given.origin, key, given.value);
@@ -114,7 +128,7 @@ export class MachineOption {
   #checkRest(typeName: string): void {
     for (const [key, { origin, value }] of this.#values) {
       if (SWITCHES.includes(key)) readBool(origin, key, value);
-      else if (!UNUSED.includes(key) && !key.startsWith('cxl-fmw.'))
+      else if (!UNUSED.includes(key))
         throw new CommandLineError(origin, `Property '${typeName}.${key}' not found`);
     }
   }

@@ -2,10 +2,10 @@ import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState, ResetType } from '../core/device.js';
 import { bool, uint16, uint8 } from '../core/property.js';
 import type { PropertyValues } from '../core/property.js';
-import { PciBus } from '../pci/bus.js';
-import { PciFunction, type PciDevice } from '../pci/function.js';
-import { PciBridge } from '../pci/pci-bridge.js';
-import { CONFIG } from '../pci/registers.js';
+import { PciBus } from './bus.js';
+import { PciFunction, type PciDevice } from './function.js';
+import { PciBridge } from './pci-bridge.js';
+import { CONFIG } from './registers.js';
 import type { PlatformServices } from '../platform/platform.js';
 
 const NUMA_UNASSIGNED = 128;
@@ -16,8 +16,9 @@ export const expanderProperties = {
   bypass_iommu: bool(false, 'accepted for compatibility'),
 } as const;
 
-/** What differs between the two expanders. reference/pci-and-memory-devices.md §1.12. */
+/** What differs between the expanders. reference/pci-and-memory-devices.md §1.12. */
 const KINDS = {
+  'pxb-cxl': { deviceId: 0x000b, express: true, busType: 'pxb-cxl-bus' },
   'pxb-pcie': { deviceId: 0x000b, express: true, busType: 'pxb-pcie-bus' },
   pxb: { deviceId: 0x0009, express: false, busType: 'PCI' },
 } as const;
@@ -29,7 +30,7 @@ const NO_WISH = (1n << 64n) - 1n;
 
 /**
  * An expander: a function on the first root bus that brings a further root bus. That of pxb-pcie
- * takes ports and bridges; that of pxb holds one conventional bridge, named after the expander.
+ * and pxb-cxl takes ports and bridges; that of pxb holds one conventional bridge, named after the expander.
  */
 export class Expander implements PciDevice {
   readonly pci: PciFunction;
@@ -79,8 +80,8 @@ export class Expander implements PciDevice {
   #check(parent: PciBus, platform: PlatformServices): void {
     if (parent.express && this.#kind === 'pxb')
       throw refused('pxb devices cannot reside on a PCIe bus');
-    if (!parent.express && this.#kind === 'pxb-pcie')
-      throw refused('pxb-pcie devices cannot reside on a PCI bus');
+    if (!parent.express && this.#kind !== 'pxb')
+      throw refused(`${this.#kind} devices cannot reside on a PCI bus`);
     const { numa_node: node, bus_nr: number } = this.#properties;
     if (node !== NUMA_UNASSIGNED) throw refused(`Illegal numa node ${String(node)}`);
     if (!parent.isRoot) throw refused('PXB devices can be attached only to root bus');
