@@ -72,7 +72,7 @@ const serve = async (given: Options): Promise<void> => {
     log,
     nativeDisabled: process.env['QMEMD_NATIVE'] === 'none',
     onWaiting: (endpoint) => {
-      const where = endpoint.kind === 'unix-listen' ? `unix:${endpoint.path}` : endpoint.kind;
+      const where = 'path' in endpoint ? `unix:${endpoint.path}` : endpoint.kind;
       process.stderr.write(`qmemd: info: waiting for a client on ${where} (wait=off does not)\n`);
     },
     onEmpty: () => void daemon.stop().then(() => finish(0)),

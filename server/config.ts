@@ -8,13 +8,41 @@ import type { NumaNodeSetting } from './options/numa.js';
 import type { GlobalSetting, GuestPolicy } from './machine/machine.js';
 import type { ClockDriver } from './machine/virtual-clock.js';
 
-/** Where a monitor meets its clients. */
-export type MonitorEndpoint =
+/** A TCP address as somebody wrote it; names are looked up when it is opened. */
+export interface InetAddress {
+  /** Empty: every address of the host. */
+  readonly host: string;
+  /** Decimal. */
+  readonly port: string;
+  /** Last port of the range to try when listening. Default: `port` only. */
+  readonly to?: number | undefined;
+  /** Which families may be used. Default: both. */
+  readonly ipv4?: boolean | undefined;
+  readonly ipv6?: boolean | undefined;
+}
+
+/** How one meets whoever is at the other end. */
+export type SocketEndpoint =
   | { readonly kind: 'unix-listen'; readonly path: string; readonly wait: boolean }
-  | { readonly kind: 'unix-connect'; readonly path: string }
+  /** `reconnectMs`: pause before each new attempt; 0 or absent: one attempt only. */
+  | { readonly kind: 'unix-connect'; readonly path: string; readonly reconnectMs?: number }
+  | ({ readonly kind: 'tcp-listen'; readonly wait: boolean } & InetAddress)
+  | ({ readonly kind: 'tcp-connect'; readonly reconnectMs?: number } & InetAddress)
   /** An inherited descriptor: of a listening socket, or of one that is connected. */
-  | { readonly kind: 'unix-fd'; readonly fd: number; readonly listening: boolean }
-  | { readonly kind: 'stdio' };
+  | { readonly kind: 'unix-fd'; readonly fd: number; readonly listening: boolean };
+
+/** Where a monitor meets its clients. */
+export type MonitorEndpoint = SocketEndpoint | { readonly kind: 'stdio' };
+
+/** The far side of a character device; `idle` has none, such as `null`. */
+export type CharEndpoint = MonitorEndpoint | { readonly kind: 'idle'; readonly backend: string };
+
+/** A character device that is no monitor's. `origin` names it in errors. */
+export interface ChardevConfig {
+  readonly origin: string;
+  readonly id: string;
+  readonly endpoint: CharEndpoint;
+}
 
 /** The guest side by the qtest protocol. */
 export interface QtestConfig {
@@ -65,6 +93,8 @@ export interface MachineConfig {
   readonly qtest?: QtestConfig | undefined;
   /** Who moves the virtual clock. Default `host`. */
   readonly clock?: ClockDriver;
+  /** Opened before the machine is built. Default none. */
+  readonly chardevs?: readonly ChardevConfig[];
 }
 
 export interface DaemonConfig {

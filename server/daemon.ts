@@ -1,5 +1,5 @@
 import { writeFileSync, rmSync } from 'node:fs';
-import type { DaemonConfig, MonitorEndpoint } from './config.js';
+import type { DaemonConfig, CharEndpoint } from './config.js';
 import type { RootLog } from './log.js';
 import type { CommandTable } from './dispatch/dispatcher.js';
 import { MachineHost, type NativeReport } from './machine-host.js';
@@ -16,8 +16,8 @@ export interface DaemonOptions {
   readonly log: RootLog;
   /** Behave as if the native package were not installed. */
   readonly nativeDisabled?: boolean;
-  /** A monitor with `wait` holds the start until its first client comes. */
-  readonly onWaiting?: (endpoint: MonitorEndpoint) => void;
+  /** A character device with `wait` holds the start until its first client comes. */
+  readonly onWaiting?: (endpoint: CharEndpoint) => void;
   /** Called once when the last machine has gone. */
   readonly onEmpty: () => void;
 }

@@ -86,6 +86,24 @@ export const LIMITS = {
     max: 16_777_216,
     doc: 'messages that wait for a client of an ivshmem server that does not read; then it is closed',
   },
+  chardevs: {
+    default: 1024,
+    min: 1,
+    max: 65_536,
+    doc: 'character devices of a machine, those of its monitors included; one more is refused',
+  },
+  'chardev-waiting': {
+    default: 8,
+    min: 0,
+    max: 4096,
+    doc: 'connections to a character device of a device that wait for the one before them to end; one more is closed',
+  },
+  'chardev-bytes': {
+    default: MiB,
+    min: 1,
+    max: 1024 * MiB,
+    doc: 'bytes that the peer of a character device of a device may leave unread; above, it is disconnected',
+  },
   'websocket-frame-bytes': {
     default: 16 * MiB,
     min: 16,

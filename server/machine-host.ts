@@ -1,6 +1,14 @@
 import type { EventNotifiers } from '../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../devices/core/host-memory.js';
-import type { MachineConfig, MonitorConfig, MonitorEndpoint, QtestConfig } from './config.js';
+import { openChardev, openMonitorChardev, type CharServices, type Opened } from './chardev/open.js';
+import { CharTable } from './chardev/table.js';
+import type {
+  CharEndpoint,
+  ChardevConfig,
+  MachineConfig,
+  MonitorEndpoint,
+  QtestConfig,
+} from './config.js';
 import { Dispatcher, type CommandTable, type Loaded } from './dispatch/dispatcher.js';
 import { EventHub } from './events/hub.js';
 import type { Limits } from './limits.js';
@@ -16,7 +24,6 @@ import type { CommandRecorder } from './metrics/recorder.js';
 import { EventFeed } from './session/feed.js';
 import type { QmpTarget } from './session/target.js';
 import type { Connection } from './transport/connection.js';
-import { openEndpoint, type OpenEndpoint } from './transport/endpoint.js';
 import { GREETING } from './version.js';
 
 /** What `query-native` and `/healthz` report. */
@@ -35,8 +42,8 @@ export interface MachineHostOptions {
   readonly eventNotifiers: EventNotifiers;
   /** The commands of all machines; loaded when the first one is built. */
   readonly commands: () => Promise<CommandTable>;
-  /** A monitor waits for its first client before the machine is built. */
-  readonly onWaiting: (endpoint: MonitorEndpoint) => void;
+  /** A character device waits for its first client before the machine is built. */
+  readonly onWaiting: (endpoint: CharEndpoint) => void;
   /** Counts commands for the metrics page. Default: nobody asks. */
   readonly recorder?: CommandRecorder | undefined;
   /** Called once when the machine asks to end. */
@@ -53,7 +60,7 @@ export class MachineHost {
   readonly #events: EventHub;
   readonly #target: QmpTarget;
   readonly #feed: EventFeed;
-  readonly #endpoints: OpenEndpoint[] = [];
+  readonly #chardevs: CharTable;
   readonly #monitors: Monitor[] = [];
   #webSocketMonitor: Monitor | undefined;
   #built!: (loaded: Loaded) => void;
@@ -66,6 +73,7 @@ export class MachineHost {
   constructor(options: MachineHostOptions) {
     this.#options = options;
     this.name = options.config.name;
+    this.#chardevs = new CharTable(options.limits.chardevs);
     this.#events = new EventHub({ ringSize: options.limits['event-ring'] });
     this.#feed = new EventFeed(this.#events, options.limits['event-bytes']);
     const dispatcher = new Dispatcher({
@@ -84,7 +92,12 @@ export class MachineHost {
   /** Opens monitors and guest side. @throws Error naming the endpoint and the reason */
   async open(): Promise<void> {
     const { monitors, qtest } = this.#options.config;
-    for (const monitor of monitors) await this.#openMonitor(monitor);
+    let unnamed = 0;
+    for (const { label, endpoint, pretty } of monitors) {
+      const monitor = this.#newMonitor(pretty);
+      const id = label ?? `compat_monitor${String(unnamed++)}`;
+      await this.#openServed(id, endpoint, (connection) => monitor.accept(connection));
+    }
     if (qtest !== undefined) await this.#openQtest(qtest);
   }
   /** Builds the machine and lets it run. @throws Error naming the option that failed */
@@ -94,6 +107,7 @@ export class MachineHost {
   }
   async #build(): Promise<void> {
     try {
+      await this.#openChardevs();
       const { buildMachine } = await import('./machine/build.js');
       const commands = await this.#options.commands();
       const { config, log, hostMemory, eventNotifiers, onQuit } = this.#options;
@@ -101,6 +115,7 @@ export class MachineHost {
         log,
         hostMemory,
         eventNotifiers,
+        chardevs: this.#chardevs,
         turn: this.#turn,
         emit: (event, data) => this.#events.emit(event, data),
         onQuit,
@@ -147,7 +162,7 @@ export class MachineHost {
   }
   /** Ends all clients, gives everything back. Safe to call twice. */
   async stop(): Promise<void> {
-    for (const endpoint of this.#endpoints.splice(0)) await endpoint.close();
+    await this.#chardevs.close();
     this.#feed.close();
     this.#qtest?.close();
     await Promise.all(this.#monitors.splice(0).map((monitor) => monitor.close()));
@@ -155,10 +170,6 @@ export class MachineHost {
     this.#events.close();
   }
 
-  async #openMonitor({ endpoint, pretty }: MonitorConfig): Promise<void> {
-    const monitor = this.#newMonitor(pretty);
-    await this.#openEndpoint(endpoint, (connection) => monitor.accept(connection));
-  }
   async #openQtest(config: QtestConfig): Promise<void> {
     const { QtestServer } = await import('./qtest/server.js');
     const { limits, log } = this.#options;
@@ -166,20 +177,39 @@ export class MachineHost {
     this.#qtest = server;
     // Of machines that were built first.
     if (this.#machine !== undefined) server.attach(this.#machine);
-    await this.#openEndpoint(config.endpoint, (connection) => server.accept(connection));
+    await this.#openServed('qtest', config.endpoint, (connection) => server.accept(connection));
   }
-  async #openEndpoint(
+  /** Opens a character device whose clients, any number of them, we serve. */
+  async #openServed(
+    id: string,
     endpoint: MonitorEndpoint,
-    onConnection: (connection: Connection) => void,
+    accept: (connection: Connection) => void,
   ): Promise<void> {
-    const native = this.#options.loadNative;
-    const opened = await openEndpoint(endpoint, { native, onConnection });
-    this.#endpoints.push(opened);
-    // As QEMU: `wait` is on unless switched off, and the machine is not built before a client came.
-    if (opened.firstClient !== undefined) {
-      this.#options.onWaiting(endpoint);
-      await opened.firstClient;
+    const services = this.#charServices;
+    const opened = await openMonitorChardev(this.#chardevs, { id, endpoint }, accept, services);
+    await this.#first(endpoint, opened);
+  }
+  async #openChardevs(): Promise<void> {
+    for (const chardev of this.#options.config.chardevs ?? [])
+      await this.#first(chardev.endpoint, await this.#openChardev(chardev));
+  }
+  async #openChardev(chardev: ChardevConfig): Promise<Opened> {
+    try {
+      return await openChardev(this.#chardevs, chardev, this.#charServices);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new Error(`${chardev.origin}: ${reason}`, { cause: error });
     }
+  }
+  /** As QEMU: `wait` is on unless switched off, and the machine is not built before a client came. */
+  async #first(endpoint: CharEndpoint, { firstClient }: Opened): Promise<void> {
+    if (firstClient === undefined) return;
+    this.#options.onWaiting(endpoint);
+    await firstClient;
+  }
+  get #charServices(): CharServices {
+    const { loadNative: native, limits, log } = this.#options;
+    return { native, limits, log };
   }
   #newMonitor(pretty: boolean): Monitor {
     const { log, limits } = this.#options;

@@ -1,5 +1,6 @@
 import type { EventData, EventDef } from '../../schema/lang.js';
 import type { PlatformServices } from '../platform/platform.js';
+import type { CharDevices } from './char-device.js';
 import type { Clock } from './clock.js';
 import type { EventNotifiers } from './event-notifier.js';
 import type { HostMemoryService } from './host-memory.js';
@@ -55,6 +56,7 @@ export interface DeviceContext {
   /** For time-outs only. */
   readonly hostTimer: HostTimer;
   readonly eventNotifiers: EventNotifiers;
+  readonly chardevs: CharDevices;
   /** For bridges and expanders; undefined where there is no PCI. */
   readonly platform?: PlatformServices;
   /** Keeps the machine from being migrated, for `reason`; returns the end of that. */

@@ -6,6 +6,7 @@ import type { JsonObject } from '../../schema/json.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
 import { deviceRequest } from '../commands/qdev.js';
 import type { MachineConfig, Written } from '../config.js';
+import type { CharTable } from '../chardev/table.js';
 import type { RootLog } from '../log.js';
 import type { NumaNodeSetting } from '../options/numa.js';
 import type { DeviceRequest } from './device-table.js';
@@ -17,6 +18,7 @@ export interface BuildOptions {
   readonly log: RootLog;
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
+  readonly chardevs: CharTable;
   readonly turn: Turn;
   readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
   readonly onQuit: () => void;

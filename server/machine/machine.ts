@@ -20,11 +20,11 @@ import { Powerdown } from '../../schema/control.js';
 import { refused } from '../../schema/error.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
 import { DeviceDeleted, DeviceUnplugGuestError } from '../../schema/qdev.js';
-import type { MonitorConfig } from '../config.js';
 import { hostTimer } from '../host-timer.js';
 import type { RootLog } from '../log.js';
 import { exposeCxl } from './cxl-properties.js';
 import type { DeviceEntry } from './device-entry.js';
+import type { CharTable } from '../chardev/table.js';
 import { DescriptorSets } from './descriptor-sets.js';
 import { DeviceTable } from './device-table.js';
 import { GuestDrivers } from './guest-drivers.js';
@@ -75,11 +75,10 @@ export interface MachineOptions {
   /** Who moves the virtual clock. Default `host`. */
   readonly clock?: ClockDriver;
   readonly globals: readonly GlobalSetting[];
-  /** Where the monitors meet their clients. */
-  readonly monitors?: readonly MonitorConfig[];
   readonly types: TypeRegistry;
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
+  readonly chardevs: CharTable;
   readonly log: RootLog;
   readonly turn: Turn;
   readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
@@ -122,7 +121,7 @@ export class Machine {
     this.#guestPolicy = options.guestPolicy;
     this.runState = new RunState(this.clock, options.emit);
     const objects = this.root.addChild('objects', new QomObject('container'));
-    this.root.addChild('chardevs', new QomObject('container'));
+    this.root.addChild('chardevs', options.chardevs.container);
     this.objects = new ObjectTable({
       container: objects,
       hostMemory: options.hostMemory,
@@ -291,6 +290,7 @@ export class Machine {
       hostTimer,
       eventNotifiers: this.options.eventNotifiers,
       blockMigration: (reason) => this.migrationBlockers.add(reason),
+      chardevs: this.options.chardevs,
       emit: this.options.emit,
       platform: this.platform,
     };

@@ -1,17 +1,16 @@
-import type { DaemonConfig, MonitorConfig, MonitorEndpoint, Written } from '../config.js';
+import type {
+  ChardevConfig,
+  DaemonConfig,
+  MonitorConfig,
+  MonitorEndpoint,
+  Written,
+} from '../config.js';
 import { limitsWith, parseLimit, type LimitName, type Limits } from '../limits.js';
 import { LOG_LEVELS, type LogLevel } from '../log.js';
 import type { GlobalSetting } from '../machine/machine.js';
 import { CommandLineError, Parameters, parseOpts } from './keyval.js';
 import { MachineOption, readMemory, type MemoryChoice } from './machine.js';
-import {
-  readChardev,
-  readEndpoint,
-  readMon,
-  resolveMons,
-  type Chardev,
-  type MonOption,
-} from './monitors.js';
+import { readChardev, readEndpoint, readMon, resolveMons, type MonOption } from './monitors.js';
 import { readNuma, type NumaNodeSetting } from './numa.js';
 import { readDevice, readGlobal, readObject } from './objects.js';
 import { UNUSED_OPTIONS } from './unused.js';
@@ -43,8 +42,6 @@ export interface Options extends DaemonConfig {
   readonly preconfig: boolean;
   /** `-incoming`: where a migration comes from. */
   readonly incoming: string | undefined;
-  /** Every `-chardev`, also those that no monitor uses. */
-  readonly chardevs: readonly Chardev[];
 }
 
 /** What the options so far add up to. */
@@ -54,7 +51,7 @@ class Draft {
   readonly devices: Written[] = [];
   readonly deviceIds = new Set<string>();
   readonly globals: GlobalSetting[] = [];
-  readonly chardevs: Chardev[] = [];
+  readonly chardevs: ChardevConfig[] = [];
   readonly mons: MonOption[] = [];
   readonly monitors: MonitorConfig[] = [];
   readonly limits: Partial<Record<LimitName, number>> = {};
@@ -275,6 +272,7 @@ const finish = (draft: Draft): Options => {
         monitors,
         qtest: qtest === undefined ? undefined : { endpoint: qtest, log: qtestLog },
         clock: [...accelerators, ...draft.accelerators].includes('qtest') ? 'client' : 'host',
+        chardevs: draft.chardevs.filter(({ id }) => !monitors.some(({ label }) => label === id)),
       },
     ],
     listen: draft.listen,
@@ -291,7 +289,6 @@ const finish = (draft: Draft): Options => {
     exitWithParent: flags.has('exit-with-parent'),
     preconfig: flags.has('preconfig'),
     incoming: draft.incoming,
-    chardevs: draft.chardevs,
   };
 };
 

@@ -1,17 +1,10 @@
-import type { MonitorConfig, MonitorEndpoint } from '../config.js';
+import type { ChardevConfig, MonitorConfig, MonitorEndpoint } from '../config.js';
 import { CommandLineError, Parameters, parseOpts } from './keyval.js';
 
 /** `-chardev`, `-mon`, `-qmp`: where monitors meet their clients. */
 
-export interface Chardev {
-  readonly id: string;
-  readonly backend: string;
-  /** Undefined for backends that cannot carry QMP; they are accepted and not opened. */
-  readonly endpoint: MonitorEndpoint | undefined;
-}
-
 /** Backends that nothing here connects to. */
-const UNUSED_BACKENDS = [
+const IDLE_BACKENDS = [
   'null',
   'file',
   'pipe',
@@ -80,22 +73,22 @@ const fdEndpoint = (
 };
 
 /** @throws CommandLineError when the backend, the id or a parameter is bad */
-export const readChardev = (origin: string, text: string): Chardev => {
+export const readChardev = (origin: string, text: string): ChardevConfig => {
   const given = new Parameters(origin, parseOpts(text, 'backend'));
   const backend = given.take('backend');
   if (backend === undefined) throw new CommandLineError(origin, 'chardev: "backend" missing');
   const id = given.take('id');
   if (id === undefined) throw new CommandLineError(origin, 'chardev: no id specified');
   if (!isIdentifier(id)) throw new CommandLineError(origin, "Parameter 'id' expects an identifier");
-  if (backend === 'socket') return { id, backend, endpoint: socketEndpoint(origin, given) };
+  if (backend === 'socket') return { origin, id, endpoint: socketEndpoint(origin, given) };
   if (backend === 'stdio') {
     given.ignore(['signal', 'mux', 'logfile', 'logappend']);
     given.end();
-    return { id, backend, endpoint: { kind: 'stdio' } };
+    return { origin, id, endpoint: { kind: 'stdio' } };
   }
-  if (!UNUSED_BACKENDS.includes(backend))
+  if (!IDLE_BACKENDS.includes(backend))
     throw new CommandLineError(origin, `'${backend}' is not a valid char driver name`);
-  return { id, backend, endpoint: undefined };
+  return { origin, id, endpoint: { kind: 'idle', backend } };
 };
 
 /** A monitor that waits for its chardev, which may come later on the command line. */
@@ -123,16 +116,16 @@ export const readMon = (origin: string, text: string): MonOption | undefined => 
 /** @throws CommandLineError when the chardev is unknown, taken or cannot carry a monitor */
 export const resolveMons = (
   mons: readonly MonOption[],
-  chardevs: readonly Chardev[],
+  chardevs: readonly ChardevConfig[],
 ): MonitorConfig[] => {
   const taken = new Set<string>();
   return mons.map(({ origin, chardev, pretty }) => {
     const found = chardevs.find(({ id }) => id === chardev);
     if (found === undefined) throw new CommandLineError(origin, `chardev "${chardev}" not found`);
-    if (found.endpoint === undefined)
+    if (found.endpoint.kind === 'idle')
       throw new CommandLineError(
         origin,
-        `chardev "${chardev}" is of type '${found.backend}': a monitor needs 'socket' or 'stdio'`,
+        `chardev "${chardev}" is of type '${found.endpoint.backend}': a monitor needs 'socket' or 'stdio'`,
       );
     if (taken.has(chardev)) throw new CommandLineError(origin, `chardev "${chardev}" is in use`);
     taken.add(chardev);

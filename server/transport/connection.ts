@@ -5,7 +5,7 @@
  * them and closes them.
  */
 export interface Connection {
-  readonly kind: 'unix' | 'websocket' | 'stdio';
+  readonly kind: 'unix' | 'tcp' | 'websocket' | 'stdio';
   /** Begins delivery; nothing is read before. */
   start(handlers: ConnectionHandlers): void;
   /**

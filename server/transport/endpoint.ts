@@ -1,60 +1,51 @@
 import type { MonitorEndpoint } from '../config.js';
+import type { JsonObject } from '../../schema/json.js';
 import type { LoadNative } from '../os/native.js';
 import type { Connection } from './connection.js';
-import { adoptUnix, connectUnix, listenUnix } from './unix.js';
+import { OpenSocket } from './open-socket.js';
 
 export interface EndpointOptions {
   readonly native: LoadNative;
   readonly onConnection: (connection: Connection) => void;
+  /** An endpoint that reconnects did not reach its peer, and will try again. */
+  readonly onTrouble?: (reason: string) => void;
 }
 export interface OpenEndpoint {
   /** Accepts no more clients; removes the socket. Safe to call twice. */
   close(): void | Promise<void>;
   /** With `wait`: settles when the first client has come; never, if the endpoint closes before. */
   readonly firstClient?: Promise<void>;
+  /** Whether anybody is connected. */
+  readonly connected: boolean;
+  /** As `query-chardev` shows it. */
+  readonly filename: string;
+  /** The SocketAddress listened at or connected to; undefined where there is none. */
+  readonly address: JsonObject | undefined;
+  /** Takes over a connected socket as one more client; absent where that cannot be. */
+  readonly adopt?: (fd: number) => void;
 }
 
 /**
- * Opens the endpoint of a monitor.
+ * Opens an endpoint.
  *
  * @throws Error naming the endpoint and the reason
  */
 export const openEndpoint = async (
   endpoint: MonitorEndpoint,
-  { native, onConnection }: EndpointOptions,
+  options: EndpointOptions,
 ): Promise<OpenEndpoint> => {
-  switch (endpoint.kind) {
-    case 'unix-listen':
-      return listen(endpoint, native, onConnection);
-    case 'unix-connect':
-      return connectUnix({ path: endpoint.path, native }, onConnection);
-    case 'unix-fd':
-      return endpoint.listening
-        ? listenUnix({ fd: endpoint.fd, native, onConnection })
-        : adoptUnix({ fd: endpoint.fd, native }, onConnection);
-    case 'stdio': {
-      const { stdioConnection } = await import('./stdio.js');
-      const connection = stdioConnection();
-      onConnection(connection);
-      return { close: () => connection.end() };
-    }
+  if (endpoint.kind === 'stdio') {
+    const { stdioConnection } = await import('./stdio.js');
+    const connection = stdioConnection();
+    options.onConnection(connection);
+    return {
+      close: () => connection.end(),
+      connected: true,
+      filename: 'stdio',
+      address: undefined,
+    };
   }
-};
-
-const listen = async (
-  { path, wait }: MonitorEndpoint & { kind: 'unix-listen' },
-  native: LoadNative,
-  onConnection: (connection: Connection) => void,
-): Promise<OpenEndpoint> => {
-  let arrived: () => void = () => undefined;
-  const first = new Promise<void>((resolve) => (arrived = resolve));
-  const server = await listenUnix({
-    path,
-    native,
-    onConnection: (connection) => {
-      onConnection(connection);
-      arrived();
-    },
-  });
-  return wait ? { ...server, firstClient: first } : server;
+  const opened = new OpenSocket(endpoint, options);
+  await opened.open();
+  return opened;
 };

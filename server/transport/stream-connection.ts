@@ -2,7 +2,7 @@ import type { Readable, Writable } from 'node:stream';
 import type { Connection, ConnectionHandlers } from './connection.js';
 
 export interface Streams {
-  readonly kind: 'unix' | 'stdio';
+  readonly kind: 'unix' | 'tcp' | 'stdio';
   readonly input: Readable;
   readonly output: Writable;
   /** Ends both directions at once. */
@@ -11,7 +11,7 @@ export interface Streams {
 
 /** A client behind Node's own streams: a socket without the native layer, or stdin and stdout. */
 export class StreamConnection implements Connection {
-  readonly kind: 'unix' | 'stdio';
+  readonly kind: 'unix' | 'tcp' | 'stdio';
   readonly #streams: Streams;
   #handlers: ConnectionHandlers | undefined;
   /** Messages of this turn. */

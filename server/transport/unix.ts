@@ -5,6 +5,7 @@ import { dirname } from 'node:path';
 import type { LoadNative } from '../os/native.js';
 import type { Connection } from './connection.js';
 import { descriptorOf, LateConnection, socketConnection } from './late-connection.js';
+import { codeOf, reasonOf } from './reason.js';
 
 export interface UnixOptions {
   /** How descriptors are received; without it they are lost. */
@@ -19,11 +20,16 @@ export interface UnixListenOptions extends UnixOptions {
   readonly mode?: number;
   /** Clients that may wait to be accepted. Default: as many as the system allows. */
   readonly backlog?: number;
-  readonly onConnection: (connection: Connection, socket: Socket) => void;
+  readonly onConnection: OnConnection;
 }
+/** A client, and the socket behind it: for its addresses, and to hear of its end. */
+export type OnConnection = (connection: Connection, socket: Socket) => void;
+
 export interface Endpoint {
   /** Accepts no more and removes the path; of a connected endpoint, ends it. Safe to call twice. */
   close(): void;
+  /** Where it listens, when that was chosen by the system. */
+  readonly address?: { readonly host: string; readonly port: string };
 }
 
 /** Longest path that fits `sun_path` with its end. */
@@ -31,31 +37,10 @@ const MAX_PATH_BYTES = 107;
 const RECEIVE_BYTES = 64 * 1024;
 const MODE_BITS = 0o777;
 
-const REASONS: Readonly<Record<string, string>> = {
-  EADDRINUSE: 'Address already in use',
-  ENOENT: 'No such file or directory',
-  EACCES: 'Permission denied',
-  EPERM: 'Operation not permitted',
-  ECONNREFUSED: 'Connection refused',
-  ENOTDIR: 'Not a directory',
-  EROFS: 'Read-only file system',
-  EBADF: 'Bad file descriptor',
-  ENOTSOCK: 'Socket operation on non-socket',
-  EINVAL: 'Invalid argument',
-};
-
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error ? String(error.code) : '';
-
-const reasonOf = (error: unknown): string =>
-  REASONS[codeOf(error)] ?? (error instanceof Error ? error.message : String(error));
-
 const checkPath = (path: string): void => {
   if (path === '') throw new Error('UNIX socket path is empty');
   if (Buffer.byteLength(path) > MAX_PATH_BYTES)
-    throw new Error(
-      `UNIX socket path '${path}' is too long: ${String(Buffer.byteLength(path))} bytes, at most ${String(MAX_PATH_BYTES)} fit`,
-    );
+    throw new Error(`UNIX socket path '${path}' is too long`);
 };
 
 const connectTo = (path: string): Promise<Socket> =>
@@ -165,10 +150,10 @@ export const listenUnix = async (options: UnixListenOptions): Promise<Endpoint> 
 const serve = (
   socket: Socket,
   native: LoadNative | undefined,
-  onConnection: (connection: Connection) => void,
+  onConnection: OnConnection,
 ): Endpoint => {
   const connection = connector(native)(socket);
-  onConnection(connection);
+  onConnection(connection, socket);
   // What is queued, such as SHUTDOWN, is still sent.
   return { close: () => connection.end() };
 };
@@ -180,7 +165,7 @@ const serve = (
  */
 export const connectUnix = async (
   { path, native }: UnixOptions & { readonly path: string },
-  onConnection: (connection: Connection) => void,
+  onConnection: OnConnection,
 ): Promise<Endpoint> => {
   checkPath(path);
   try {
@@ -197,7 +182,7 @@ export const connectUnix = async (
  */
 export const adoptUnix = (
   { fd, native }: UnixOptions & { readonly fd: number },
-  onConnection: (connection: Connection) => void,
+  onConnection: OnConnection,
 ): Endpoint => {
   // Without manualStart the socket reads at once; Node knows the option, its types do not.
   const options: SocketConstructorOpts & { manualStart: true } = {

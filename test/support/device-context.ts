@@ -21,6 +21,7 @@ export const fakeContext = (given: Partial<DeviceContext> = {}): DeviceContext =
     createUnnamed: none,
     adopt: none,
   },
+  chardevs: { claim: none },
   eventNotifiers: { adopt: none, discard: none },
   blockMigration: () => () => undefined,
   emit: none,

@@ -1,5 +1,7 @@
+import { CharTable } from '../../server/chardev/table.js';
 import { commandTable } from '../../server/commands/table.js';
 import type { CommandTable } from '../../server/dispatch/dispatcher.js';
+import { LIMITS } from '../../server/limits.js';
 import { createLog } from '../../server/log.js';
 import { buildMachine } from '../../server/machine/build.js';
 import type { Machine } from '../../server/machine/machine.js';
@@ -60,6 +62,7 @@ export const startMachine = async (
     log: createLog('silent'),
     hostMemory: new NativeHostMemory(loader),
     eventNotifiers: new NativeEventNotifiers(loader.load),
+    chardevs: new CharTable(LIMITS.chardevs.default),
     turn: new Turn(),
     emit: (event, data) => void events.push({ name: event.name, data }),
     onQuit: () => undefined,

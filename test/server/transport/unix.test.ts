@@ -237,7 +237,7 @@ t.test('paths that cannot be are refused in plain words', async (t) => {
   await t.rejects(at(file), { message: /there is a file that is no socket/ });
   t.equal(existsSync(file), true, 'and is not removed');
   await t.rejects(at(join(folder, 'no', 'where')), { message: /No such file or directory/ });
-  await t.rejects(at(`/tmp/${'x'.repeat(103)}`), { message: /too long: 108 bytes, at most 107/ });
+  await t.rejects(at(`/tmp/${'x'.repeat(103)}`), { message: / is too long$/ });
   await t.rejects(at(''), { message: /empty/ });
   await t.rejects(listenUnix({ onConnection: ignore }), { message: /needs a path/ });
   await t.rejects(listenUnix({ fd: 9999, onConnection: ignore }), { message: /descriptor 9999/ });

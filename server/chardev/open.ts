@@ -1,0 +1,91 @@
+import type { Log } from '../../devices/core/device.js';
+import type { CharEndpoint } from '../config.js';
+import type { Limits } from '../limits.js';
+import type { LoadNative } from '../os/native.js';
+import type { Connection } from '../transport/connection.js';
+import { openEndpoint } from '../transport/endpoint.js';
+import { idleBackend, type CharBackend } from './backend.js';
+import { ByteChannel } from './byte-channel.js';
+import { endpointBackend } from './endpoint-backend.js';
+import type { Chardev, CharTable } from './table.js';
+
+/** What character devices need of the daemon. */
+export interface CharServices {
+  readonly native: LoadNative;
+  readonly limits: Limits;
+  readonly log: Log;
+}
+
+/** A character device that is open, and the first peer for `wait`. */
+export interface Opened {
+  readonly firstClient: Promise<void> | undefined;
+}
+
+/** Opens the far side; connections go to `accept`. @throws Error naming the endpoint and the reason */
+const openBackend = async (
+  id: string,
+  endpoint: CharEndpoint,
+  accept: (connection: Connection) => void,
+  { native, log }: CharServices,
+): Promise<Opened & { backend: CharBackend }> => {
+  if (endpoint.kind === 'idle')
+    return { backend: idleBackend(endpoint.backend), firstClient: undefined };
+  const opened = await openEndpoint(endpoint, {
+    native,
+    onConnection: accept,
+    onTrouble: (reason) => log.warn({ chardev: id, reason }, 'unable to connect chardev'),
+  });
+  return { backend: endpointBackend(endpoint, opened), firstClient: opened.firstClient };
+};
+
+/**
+ * Opens a character device that devices of the machine can claim, and enters it in the table.
+ *
+ * @throws Error naming the endpoint and the reason; nothing is left behind
+ */
+export const openChardev = async (
+  table: CharTable,
+  { id, endpoint }: { readonly id: string; readonly endpoint: CharEndpoint },
+  services: CharServices,
+): Promise<Opened> => {
+  const { limits, log } = services;
+  const channel = new ByteChannel({
+    log,
+    unreadBytes: limits['chardev-bytes'],
+    waiting: limits['chardev-waiting'],
+  });
+  table.checkFree(id);
+  const accept = (connection: Connection): void => channel.accept(connection);
+  const { backend, firstClient } = await openBackend(id, endpoint, accept, services);
+  return enter(table, { id, backend, channel }, firstClient);
+};
+
+/**
+ * Opens the character device of a monitor, which takes any number of connections.
+ *
+ * @throws Error naming the endpoint and the reason; nothing is left behind
+ */
+export const openMonitorChardev = async (
+  table: CharTable,
+  { id, endpoint }: { readonly id: string; readonly endpoint: CharEndpoint },
+  accept: (connection: Connection) => void,
+  services: CharServices,
+): Promise<Opened> => {
+  table.checkFree(id);
+  const { backend, firstClient } = await openBackend(id, endpoint, accept, services);
+  return enter(table, { id, backend, channel: undefined }, firstClient);
+};
+
+const enter = async (
+  table: CharTable,
+  chardev: Chardev,
+  firstClient: Promise<void> | undefined,
+): Promise<Opened> => {
+  try {
+    table.add(chardev);
+  } catch (error) {
+    await chardev.backend.close();
+    throw error;
+  }
+  return { firstClient };
+};

@@ -1,0 +1,144 @@
+import type { Socket } from 'node:net';
+import type { SocketEndpoint } from '../config.js';
+import { boundPath } from '../os/bound-path.js';
+import type { JsonObject } from '../../schema/json.js';
+import type { Connection } from './connection.js';
+import type { EndpointOptions, OpenEndpoint } from './endpoint.js';
+import { descriptorOf } from './late-connection.js';
+import { connectTcp, familyOf, listenTcp } from './tcp.js';
+import { adoptUnix, connectUnix, listenUnix, type Endpoint } from './unix.js';
+
+/** A socket that listens for clients, or the one that connects to its only client again and again. */
+export class OpenSocket implements OpenEndpoint {
+  readonly firstClient?: Promise<void>;
+  readonly #endpoint: SocketEndpoint;
+  readonly #options: EndpointOptions;
+  readonly #sockets = new Set<Socket>();
+  #arrived: () => void = () => undefined;
+  #open: Endpoint | undefined;
+  #retry: NodeJS.Timeout | undefined;
+  #isClosed = false;
+
+  constructor(endpoint: SocketEndpoint, options: EndpointOptions) {
+    this.#endpoint = endpoint;
+    this.#options = options;
+    if ('wait' in endpoint && endpoint.wait)
+      this.firstClient = new Promise((resolve) => (this.#arrived = resolve));
+  }
+
+  /** @throws Error naming the endpoint and the reason, unless it is to try again */
+  async open(): Promise<void> {
+    try {
+      const opened = await this.#meet();
+      this.#open = opened;
+      if (this.#isClosed) opened.close();
+    } catch (error) {
+      if (this.#reconnectMs === 0) throw error;
+      this.#options.onTrouble?.(error instanceof Error ? error.message : String(error));
+      this.#tryAgain();
+    }
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    clearTimeout(this.#retry);
+    this.#open?.close();
+  }
+
+  adopt(fd: number): void {
+    adoptUnix({ fd, native: this.#options.native }, this.#onConnection);
+  }
+
+  get connected(): boolean {
+    return this.#sockets.size > 0;
+  }
+
+  /** As QEMU shows it: where it met the newest client, or where it waits for one. */
+  get filename(): string {
+    const server = this.#isListening ? ',server=on' : '';
+    const socket = [...this.#sockets].at(-1);
+    if (socket === undefined) return `disconnected:${this.#written}${server}`;
+    const { localAddress, localPort, remoteAddress, remotePort } = socket;
+    if (localAddress === undefined) return `unix:${this.#localPath(socket)}${server}`;
+    const [here, there] = [localAddress, remoteAddress ?? ''].map(bracketed);
+    return `tcp:${here ?? ''}:${String(localPort)}${server} <-> ${there ?? ''}:${String(remotePort)}`;
+  }
+
+  get address(): JsonObject {
+    const endpoint = this.#endpoint;
+    switch (endpoint.kind) {
+      case 'unix-listen':
+      case 'unix-connect':
+        return { path: endpoint.path, type: 'unix' };
+      case 'unix-fd': {
+        const path = endpoint.listening ? boundPath(endpoint.fd) : undefined;
+        if (path !== undefined) return { path, type: 'unix' };
+        return { str: String(endpoint.fd), type: 'fd' };
+      }
+      case 'tcp-listen':
+      case 'tcp-connect': {
+        const { host, port } = this.#open?.address ?? endpoint;
+        const family = familyOf(host);
+        return { host, port, ...(family !== undefined && { [family]: true }), type: 'inet' };
+      }
+    }
+  }
+
+  get #isListening(): boolean {
+    const { kind } = this.#endpoint;
+    return this.#endpoint.kind === 'unix-fd' ? this.#endpoint.listening : kind.endsWith('listen');
+  }
+
+  get #reconnectMs(): number {
+    return ('reconnectMs' in this.#endpoint ? this.#endpoint.reconnectMs : undefined) ?? 0;
+  }
+
+  get #written(): string {
+    const { path, str, host, port } = this.address;
+    if (typeof path === 'string') return `unix:${path}`;
+    return typeof str === 'string' ? `fd:${str}` : `tcp:${String(host)}:${String(port)}`;
+  }
+
+  #localPath(socket: Socket): string {
+    if (this.#endpoint.kind === 'unix-listen') return this.#endpoint.path;
+    const fd = this.#endpoint.kind === 'unix-fd' ? this.#endpoint.fd : descriptorOf(socket);
+    return (fd === undefined ? undefined : boundPath(fd)) ?? '';
+  }
+
+  readonly #onConnection = (connection: Connection, socket: Socket): void => {
+    this.#sockets.add(socket);
+    socket.once('close', () => {
+      this.#sockets.delete(socket);
+      if (!this.#isListening) this.#tryAgain();
+    });
+    this.#options.onConnection(connection);
+    this.#arrived();
+  };
+
+  #meet(): Promise<Endpoint> | Endpoint {
+    const endpoint = this.#endpoint;
+    const { native } = this.#options;
+    const onConnection = this.#onConnection;
+    switch (endpoint.kind) {
+      case 'unix-listen':
+        return listenUnix({ path: endpoint.path, native, onConnection });
+      case 'unix-connect':
+        return connectUnix({ path: endpoint.path, native }, onConnection);
+      case 'unix-fd':
+        return endpoint.listening
+          ? listenUnix({ fd: endpoint.fd, native, onConnection })
+          : adoptUnix({ fd: endpoint.fd, native }, onConnection);
+      case 'tcp-listen':
+        return listenTcp(endpoint, onConnection);
+      case 'tcp-connect':
+        return connectTcp(endpoint, onConnection);
+    }
+  }
+
+  #tryAgain(): void {
+    if (this.#reconnectMs === 0 || this.#isClosed) return;
+    this.#retry = setTimeout(() => void this.open(), this.#reconnectMs);
+  }
+}
+
+const bracketed = (address: string): string => (address.includes(':') ? `[${address}]` : address);
