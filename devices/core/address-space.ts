@@ -2,6 +2,77 @@ import type { AccessSize } from './host-memory.js';
 import { bytesFromInt, intFromBytes } from './memory-region.js';
 import type { MemoryRegion, Section } from './memory-region.js';
 
+const sectionOf = (root: MemoryRegion, address: bigint, length: bigint): Section => {
+  if (!root.enabled || address < 0n || address >= root.size)
+    return { region: undefined, offset: 0n, length };
+  return root.section(address, length);
+};
+
+/** Addresses from `base` to `end` are those of one leaf, whose offset 0 is at `origin`. */
+interface KnownLeaf {
+  readonly base: number;
+  readonly end: number;
+  readonly origin: number;
+  readonly region: MemoryRegion;
+}
+
+const LEAVES = 8;
+
+/** The leaves that were accessed last, as long as the tree stays as it is. */
+class KnownLeaves {
+  readonly #root: MemoryRegion;
+  #leaves: KnownLeaf[] = [];
+  #version = -1;
+
+  constructor(root: MemoryRegion) {
+    this.#root = root;
+  }
+
+  /** The leaf that serves all of an access; undefined when there is none, or when it is too far up. */
+  find(address: bigint, size: number): KnownLeaf | undefined {
+    const at = Number(address);
+    // An alias as root is not told of changes.
+    if (at > Number.MAX_SAFE_INTEGER || this.#root.kind === 'alias') return undefined;
+    if (this.#version !== this.#root.version) {
+      this.#leaves = [];
+      this.#version = this.#root.version;
+    }
+    for (const leaf of this.#leaves) if (at >= leaf.base && at + size <= leaf.end) return leaf;
+    return this.#learn(address, size);
+  }
+
+  #learn(address: bigint, size: number): KnownLeaf | undefined {
+    const { region, offset, length } = sectionOf(this.#root, address, BigInt(size));
+    if (region === undefined || length < BigInt(size)) return undefined;
+    const leaf =
+      this.#whole(region, address, { offset, size }) ?? this.#rest(region, address, offset);
+    if (leaf.end > Number.MAX_SAFE_INTEGER) return undefined;
+    if (this.#leaves.length === LEAVES) this.#leaves.shift();
+    this.#leaves.push(leaf);
+    return leaf;
+  }
+
+  /** From the beginning of the region, if nothing lies over it before `address`. */
+  #whole(
+    region: MemoryRegion,
+    address: bigint,
+    { offset, size }: { offset: bigint; size: number },
+  ): KnownLeaf | undefined {
+    const start = address - offset;
+    const section = sectionOf(this.#root, start, region.size);
+    if (section.region !== region || section.offset !== 0n) return undefined;
+    if (section.length < offset + BigInt(size)) return undefined;
+    const base = Number(start);
+    return { base, end: base + Number(section.length), origin: base, region };
+  }
+
+  #rest(region: MemoryRegion, address: bigint, offset: bigint): KnownLeaf {
+    const { length } = sectionOf(this.#root, address, region.size - offset);
+    const base = Number(address);
+    return { base, end: base + Number(length), origin: base - Number(offset), region };
+  }
+}
+
 /**
  * A tree of regions seen as one range of addresses: system memory, the I/O ports, or what a BAR
  * holds.
@@ -11,18 +82,24 @@ import type { MemoryRegion, Section } from './memory-region.js';
 export class AddressSpace {
   readonly root: MemoryRegion;
   readonly #hole: number;
+  readonly #known: KnownLeaves;
 
   /** @param unassigned what a read of an address that nobody serves gives */
   constructor(root: MemoryRegion, unassigned: 'zeros' | 'ones') {
     this.root = root;
     this.#hole = unassigned === 'ones' ? 0xff : 0;
+    this.#known = new KnownLeaves(root);
   }
 
   read(address: bigint, size: AccessSize): bigint {
-    return intFromBytes(this.readBytes(address, size));
+    const leaf = this.#known.find(address, size);
+    const value = leaf?.region.readInt(Number(address) - leaf.origin, size);
+    return value ?? intFromBytes(this.readBytes(address, size));
   }
 
   write(address: bigint, size: AccessSize, value: bigint): void {
+    const leaf = this.#known.find(address, size);
+    if (leaf?.region.writeInt(Number(address) - leaf.origin, size, value) === true) return;
     const bytes = new Uint8Array(size);
     bytesFromInt(value, bytes);
     this.writeBytes(address, bytes);
@@ -56,9 +133,7 @@ export class AddressSpace {
   }
 
   #section(address: bigint, length: bigint): Section {
-    if (!this.root.enabled || address < 0n || address >= this.root.size)
-      return { region: undefined, offset: 0n, length };
-    return this.root.section(address, length);
+    return sectionOf(this.root, address, length);
   }
 
   /**

@@ -84,10 +84,12 @@ export class MemoryRegion {
   readonly name: string;
   readonly size: bigint;
   readonly kind: RegionKind;
-  /** A disabled region, and all inside it, is as if it were not there. */
-  enabled = true;
   readonly #content: Content;
   #subregions: Subregion[] = [];
+  /** Regions that show this one: those that it was added to, and aliases of it in use. */
+  readonly #shownBy = new Set<MemoryRegion>();
+  #version = 0;
+  #enabled = true;
   #serving = false;
 
   private constructor(name: string, size: bigint, kind: RegionKind, content: Content) {
@@ -126,6 +128,33 @@ export class MemoryRegion {
     return new MemoryRegion(name, size, 'alias', { window: { target, offset } });
   }
 
+  /** A disabled region, and all inside it, is as if it were not there. */
+  get enabled(): boolean {
+    return this.#enabled;
+  }
+  set enabled(enabled: boolean) {
+    this.#enabled = enabled;
+    this.#changed();
+  }
+  /** Another number after every change of what lies at and below this region. */
+  get version(): number {
+    return this.#version;
+  }
+  #changed(): void {
+    this.#version++;
+    for (const region of this.#shownBy) region.#changed();
+  }
+  #show(by: MemoryRegion): void {
+    this.#shownBy.add(by);
+    const { window } = this.#content;
+    if (window !== undefined) window.target.#show(this);
+  }
+  #hide(by: MemoryRegion): void {
+    this.#shownBy.delete(by);
+    const { window } = this.#content;
+    if (window !== undefined && this.#shownBy.size === 0) window.target.#hide(this);
+  }
+
   /** Lays `child` over this region; of equal priorities the one added last is on top. */
   add(child: MemoryRegion, offset: bigint, priority = 0): void {
     if (this.#subregions.some(({ region }) => region === child))
@@ -134,11 +163,17 @@ export class MemoryRegion {
     const entry = { region: child, offset, priority };
     if (before < 0) this.#subregions.push(entry);
     else this.#subregions.splice(before, 0, entry);
+    child.#show(this);
+    this.#changed();
   }
 
   /** Takes `child` out; nothing happens when it is not inside. */
   remove(child: MemoryRegion): void {
-    this.#subregions = this.#subregions.filter(({ region }) => region !== child);
+    const rest = this.#subregions.filter(({ region }) => region !== child);
+    if (rest.length === this.#subregions.length) return;
+    this.#subregions = rest;
+    child.#hide(this);
+    this.#changed();
   }
 
   /** Topmost first. */
@@ -194,12 +229,37 @@ export class MemoryRegion {
    * of the region does not shorten it: only the address of an access selects registers.
    */
   accessLength(offset: bigint, length: number): AccessSize {
-    const { valid, impl } = this.#content.rules ?? {};
-    const limit = Math.min(length, valid?.max ?? 4);
-    const at = Number(offset);
+    return this.#accessLength(Number(offset), length);
+  }
+  #accessLength(offset: number, length: number): AccessSize {
+    const rules = this.#content.rules;
+    const limit = Math.min(length, rules?.valid?.max ?? 4);
+    const isFree = rules?.impl?.unaligned === true;
     let size = 1;
-    while (size * 2 <= limit && (impl?.unaligned === true || at % (size * 2) === 0)) size *= 2;
+    while (size * 2 <= limit && (isFree || offset % (size * 2) === 0)) size *= 2;
     return size as AccessSize;
+  }
+
+  /**
+   * One access of a leaf itself, as an integer; undefined when it must be split.
+   *
+   * @param offset inside this region, as are the bytes that follow
+   */
+  readInt(offset: number, size: AccessSize): bigint | undefined {
+    const { ram, ops } = this.#content;
+    if (ram !== undefined) return ram.memory.readInt(ram.offset + BigInt(offset), size);
+    if (ops === undefined) return undefined;
+    return this.#accessLength(offset, size) === size ? this.#readRegister(offset, size) : undefined;
+  }
+
+  /** One write to a leaf itself; false when it must be split. */
+  writeInt(offset: number, size: AccessSize, value: bigint): boolean {
+    const { ram, ops } = this.#content;
+    if (ram === undefined) {
+      if (ops === undefined || this.#accessLength(offset, size) !== size) return false;
+      this.#writeRegister(offset, size, value);
+    } else if (!ram.readonly) ram.memory.writeInt(ram.offset + BigInt(offset), size, value);
+    return true;
   }
 
   /** Reads a leaf itself, without its sub-regions: RAM, routed memory, or one access of registers. */
@@ -234,32 +294,37 @@ export class MemoryRegion {
   }
 
   #readRegister(offset: number, size: AccessSize): bigint {
-    let value = 0n;
-    this.#serve(offset, size, (ops) => {
-      const width = this.#width(size);
-      for (let i = 0; i < size; i += width)
-        value |= BigInt.asUintN(8 * width, ops.read(offset + i, width)) << BigInt(8 * i);
-    });
-    return BigInt.asUintN(8 * size, value);
-  }
-
-  #writeRegister(offset: number, size: AccessSize, value: bigint): void {
-    this.#serve(offset, size, (ops) => {
-      const width = this.#width(size);
-      for (let i = 0; i < size; i += width)
-        ops.write(offset + i, width, BigInt.asUintN(8 * width, value >> BigInt(8 * i)));
-    });
-  }
-
-  /** Runs callbacks of a valid access; an access from within one of them is refused. */
-  #serve(offset: number, size: AccessSize, run: (ops: MmioOps) => void): void {
     const { ops } = this.#content;
-    if (ops === undefined || this.#serving || !this.#isValid(offset, size)) return;
+    if (ops === undefined || !this.#isServed(offset, size)) return 0n;
+    const width = this.#width(size);
     this.#serving = true;
     try {
-      run(ops);
+      let value = ops.read(offset, width);
+      if (width < size) value = BigInt.asUintN(8 * width, value);
+      for (let i = width; i < size; i += width)
+        value |= BigInt.asUintN(8 * width, ops.read(offset + i, width)) << BigInt(8 * i);
+      return BigInt.asUintN(8 * size, value);
     } finally {
       this.#serving = false;
     }
+  }
+
+  #writeRegister(offset: number, size: AccessSize, value: bigint): void {
+    const { ops } = this.#content;
+    if (ops === undefined || !this.#isServed(offset, size)) return;
+    const width = this.#width(size);
+    const bits = BigInt.asUintN(8 * size, value);
+    this.#serving = true;
+    try {
+      for (let i = 0; i < size; i += width)
+        ops.write(offset + i, width, BigInt.asUintN(8 * width, bits >> BigInt(8 * i)));
+    } finally {
+      this.#serving = false;
+    }
+  }
+
+  /** An access is valid, and none from within another one. */
+  #isServed(offset: number, size: AccessSize): boolean {
+    return !this.#serving && this.#isValid(offset, size);
   }
 }

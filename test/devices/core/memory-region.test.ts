@@ -248,3 +248,51 @@ t.test('bulk reads and writes agree with single bytes', async () => {
     { numRuns: 300 },
   );
 });
+
+t.test('accesses follow every change of the tree', async () => {
+  const change = fc.record({
+    what: fc.constantFrom('add', 'remove', 'switch'),
+    child: fc.integer({ min: 0, max: 5 }),
+    parent: fc.integer({ min: 0, max: 2 }),
+    at: fc.integer({ min: 0, max: 40 }),
+    priority: fc.integer({ min: -1, max: 1 }),
+  });
+  fc.assert(
+    fc.property(fc.array(change, { maxLength: 30 }), (changes) => {
+      const ram = (size: number, fill: number): MemoryRegion => {
+        const memory = new ArrayMemory(size);
+        memory.write(0n, new Uint8Array(size).fill(fill));
+        return MemoryRegion.ram('ram', { memory });
+      };
+      const box = (): MemoryRegion => MemoryRegion.container('box', 64n);
+      const [root, inner, hidden] = [box(), box(), box()];
+      const parents = [root, inner, hidden];
+      const alias = MemoryRegion.alias('alias', hidden, 3n, 30n);
+      const children = [ram(5, 1), ram(17, 2), ram(64, 3), ram(9, 4), alias, ram(30, 5)];
+      const held = new Map<MemoryRegion, MemoryRegion>();
+      root.add(inner, 0n, 1);
+      const space = new AddressSpace(root, 'ones');
+      return changes.every(({ what, child: index, parent: to, at, priority }) => {
+        const [child, parent] = [children[index] ?? alias, parents[to] ?? root];
+        held.get(child)?.remove(child);
+        held.delete(child);
+        if (what === 'switch') child.enabled = !child.enabled;
+        if (what !== 'remove' && !(child === alias && parent === hidden)) {
+          parent.add(child, BigInt(at), priority);
+          held.set(child, parent);
+        }
+        const fresh = new AddressSpace(root, 'ones');
+        return [0n, 1n, 4n, 7n, 16n, 33n, 40n, 57n, 63n].every((address) =>
+          ([1, 4, 8] as const).every(
+            (size) => space.read(address, size) === intOf(fresh.readBytes(address, size)),
+          ),
+        );
+      });
+    }),
+    { numRuns: 300 },
+  );
+});
+
+/** The little-endian integer of up to eight bytes. */
+const intOf = (bytes: Uint8Array): bigint =>
+  bytes.reduceRight((value, byte) => (value << 8n) | BigInt(byte), 0n);
