@@ -1,5 +1,5 @@
 import type { Infer, Type } from './lang.js';
-import { arr, bool, command, int, lazy, object, opt, str } from './lang.js';
+import { arr, bool, command, enumeration, int, lazy, object, opt, str } from './lang.js';
 
 /** @see reference/pci-and-memory-devices.md §2 */
 export const PciMemoryRange = object('PciMemoryRange', {
@@ -88,4 +88,36 @@ export const queryPci = command('query-pci', {
   doc: 'List the PCI hierarchy as its configuration space shows it: one entry per root bus, the most recently created first.',
   since: '0.1',
   returns: arr(PciInfo, 'the root buses'),
+});
+
+export const InterruptKind = enumeration(
+  'InterruptKind',
+  ['intx', 'msi', 'msi-x'],
+  'Ways of a PCI function to interrupt.',
+);
+export const InterruptVector = object('InterruptVector', {
+  vector: int('uint16', 'number of the vector, 0 for INTx'),
+  delivered: int('uint64', 'messages sent, or rises of the line that the bus saw'),
+  dropped: int('uint64', 'messages that got nowhere: the function may not master the bus'),
+  pending: bool('raised while masked, or while it is kept from the bus'),
+});
+export const InterruptSource = object('InterruptSource', {
+  kind: InterruptKind,
+  enabled: bool('software chose it; for INTx: does not keep it from the bus'),
+  vectors: arr(InterruptVector, 'vectors that were ever raised, in order'),
+});
+export const DeviceInterrupts = object('DeviceInterrupts', {
+  device: opt(str('id of the device, if it has one')),
+  path: str('object path of the device'),
+  delivered: int('uint64', 'of all vectors'),
+  pending: int('uint32', 'vectors that are pending'),
+  sources: arr(InterruptSource, 'INTx first'),
+});
+export const queryInterrupts = command('query-interrupts', {
+  doc: 'Count the interrupts of PCI devices since each was made, whether or not they arrived.',
+  spec: 'reference/pci-and-memory-devices.md §1.6, §1.10',
+  since: '0.1',
+  features: ['qmemd'],
+  args: { id: opt(str('id or object path of one device; absent: all that can interrupt')) },
+  returns: arr(DeviceInterrupts, 'in order of creation'),
 });

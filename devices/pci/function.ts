@@ -9,6 +9,7 @@ import type { PciBus } from './bus.js';
 import { allOnes, ConfigSpace } from './config-space.js';
 import type { ConfigAccessSize } from './config-space.js';
 import { initHeader, resetHeader } from './header.js';
+import type { InterruptSource } from './interrupt-counts.js';
 import { InterruptLine } from './interrupt-line.js';
 import { Offers } from './offers.js';
 import { PowerState } from './power-state.js';
@@ -53,6 +54,8 @@ export interface FunctionPart {
   /** Command register, power or place of the function changed. */
   update?(): void;
   save?(): StateValue;
+  /** For a part by which the function interrupts: what became of that. */
+  interrupts?(): InterruptSource;
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad?(state: StateValue | undefined): () => void;
   close?(): void;
@@ -301,11 +304,15 @@ export class PciFunction {
     this.#openBar(index)?.writeBytes(BigInt(offset), bytes);
   }
 
-  // Interrupt line and DMA.
-
   /** Level of the INTx line; the status bit follows it, INTX_DISABLE keeps it from the bus. */
   setInterrupt(level: boolean): void {
     this.#line.set(level);
+  }
+
+  /** Its ways to interrupt, INTx first. */
+  interrupts(): readonly InterruptSource[] {
+    const parts = [this.#line, ...this.#parts.values()];
+    return parts.flatMap((part) => part.interrupts?.() ?? []);
   }
 
   get #masterMemory(): AddressSpace | undefined {

@@ -1,4 +1,6 @@
 import type { ConfigSpace } from './config-space.js';
+import { InterruptCounts } from './interrupt-counts.js';
+import type { InterruptSource } from './interrupt-counts.js';
 import { COMMAND, CONFIG, STATUS } from './registers.js';
 
 /**
@@ -11,6 +13,7 @@ export class InterruptLine {
   readonly #config: ConfigSpace;
   /** Tells the bus that pin 0 to 3 is asserted (1) or no longer (-1); false when there is none. */
   readonly #tell: (pin: number, change: 1 | -1) => boolean;
+  readonly #counts = new InterruptCounts();
   #level = false;
   /** What the bus was told. */
   #forwarded = false;
@@ -44,9 +47,23 @@ export class InterruptLine {
     this.#forward(false);
   }
 
+  /** Undefined without an interrupt pin. */
+  interrupts(): InterruptSource | undefined {
+    const pin = this.#config.get(CONFIG.INTERRUPT_PIN, 1);
+    if (pin === 0) return undefined;
+    const waiting = this.#level && !this.#forwarded;
+    return {
+      kind: 'intx',
+      enabled: (this.#config.get(CONFIG.COMMAND, 2) & COMMAND.INTX_DISABLE) === 0,
+      vectors: this.#counts.describe(1, () => waiting),
+    };
+  }
+
   #forward(level: boolean): void {
     if (level === this.#forwarded) return;
     const pin = this.#config.get(CONFIG.INTERRUPT_PIN, 1) - 1;
-    if (this.#tell(pin, level ? 1 : -1)) this.#forwarded = level;
+    if (!this.#tell(pin, level ? 1 : -1)) return;
+    this.#forwarded = level;
+    if (level) this.#counts.count(0, true);
   }
 }

@@ -1,4 +1,6 @@
 import type { FunctionPart, PciFunction } from './function.js';
+import { InterruptCounts } from './interrupt-counts.js';
+import type { InterruptSource } from './interrupt-counts.js';
 import { CAPABILITY } from './registers.js';
 
 /** MSI capability; offsets from its start. PCI Local Bus 3.0 §6.8.1. */
@@ -22,11 +24,15 @@ export interface MsiOptions {
   readonly at?: number;
 }
 
-/** Sends one message; a write of 4 bytes by DMA, so only a bus master's message gets anywhere. */
-export const sendMessage = (fn: PciFunction, address: bigint, data: number): void => {
+/**
+ * Sends one message: a write of 4 bytes by DMA.
+ *
+ * @returns whether it got anywhere, which only a bus master's message does
+ */
+export const sendMessage = (fn: PciFunction, address: bigint, data: number): boolean => {
   const bytes = new Uint8Array(4);
   new DataView(bytes.buffer).setUint32(0, data, true);
-  fn.dma.write(address, bytes);
+  return fn.dma.write(address, bytes);
 };
 
 /**
@@ -41,6 +47,7 @@ export class Msi implements FunctionPart {
   readonly #data: number;
   readonly #mask: number | undefined;
   readonly #capable: number;
+  readonly #counts = new InterruptCounts();
   readonly #unhook: () => void;
 
   constructor(fn: PciFunction, options: MsiOptions) {
@@ -107,7 +114,8 @@ export class Msi implements FunctionPart {
       return;
     }
     const { address, data } = this.message;
-    sendMessage(this.#fn, address, data - (data % count) + shared);
+    const message = data - (data % count) + shared;
+    this.#counts.count(shared, sendMessage(this.#fn, address, message));
   }
 
   #isMasked(vector: number): boolean {
@@ -144,6 +152,11 @@ export class Msi implements FunctionPart {
       this.#setPending(vector, false);
       if (vector < count) this.notify(vector);
     }
+  }
+
+  interrupts(): InterruptSource {
+    const vectors = this.#counts.describe(2 ** this.#capable, (vector) => this.#isPending(vector));
+    return { kind: 'msi', enabled: this.enabled, vectors };
   }
 
   reset(): void {

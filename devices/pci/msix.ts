@@ -3,6 +3,8 @@ import type { StateValue } from '../core/device.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import type { MmioOps } from '../core/memory-region.js';
 import type { FunctionPart, PciFunction } from './function.js';
+import { InterruptCounts } from './interrupt-counts.js';
+import type { InterruptSource } from './interrupt-counts.js';
 import { sendMessage } from './msi.js';
 import { CAPABILITY } from './registers.js';
 
@@ -58,6 +60,7 @@ export class MsiX implements FunctionPart {
   readonly #table: Uint8Array;
   readonly #entries: DataView;
   readonly #pending: Uint8Array;
+  readonly #counts = new InterruptCounts();
   readonly #unused = new Set<number>();
   readonly #unhook: readonly (() => void)[];
   /** Enabled and not masked as a whole, when last looked at. */
@@ -133,7 +136,8 @@ export class MsiX implements FunctionPart {
   #send(vector: number): void {
     const entry = vector * ENTRY_SIZE;
     const data = this.#entries.getUint32(entry + ENTRY_DATA, true);
-    sendMessage(this.#fn, this.#entries.getBigUint64(entry, true), data);
+    const address = this.#entries.getBigUint64(entry, true);
+    this.#counts.count(vector, sendMessage(this.#fn, address, data));
   }
 
   #isMasked(vector: number): boolean {
@@ -170,6 +174,11 @@ export class MsiX implements FunctionPart {
     this.#table.fill(0);
     for (let entry = 0; entry < this.#table.length; entry += ENTRY_SIZE)
       this.#table[entry + ENTRY_CONTROL] = MASKED;
+  }
+
+  interrupts(): InterruptSource {
+    const vectors = this.#counts.describe(this.#vectors, (vector) => this.#isPending(vector));
+    return { kind: 'msi-x', enabled: this.enabled, vectors };
   }
 
   reset(): void {

@@ -143,3 +143,28 @@ t.test('closing takes capability and BAR out', async (t) => {
   fn.close();
   t.strictSame([fn.findCapability(0x11), fn.bars], [undefined, []]);
 });
+
+t.test('what became of each vector is counted', async (t) => {
+  const { msix, fn, program, control } = device(4);
+  msix.notify(3);
+  program(1, 1n);
+  program(3, 3n);
+  t.match(fn.interrupts(), [
+    { kind: 'msi-x', enabled: false, vectors: [{ vector: 3, delivered: 0, pending: true }] },
+  ]);
+  control(ENABLE);
+  msix.notify(1);
+  msix.notify(1);
+  fn.writeConfig(CONFIG.COMMAND, 2, COMMAND.MEMORY);
+  msix.notify(1);
+  t.strictSame(fn.interrupts(), [
+    {
+      kind: 'msi-x',
+      enabled: true,
+      vectors: [
+        { vector: 1, delivered: 2, dropped: 1, pending: false },
+        { vector: 3, delivered: 1, dropped: 0, pending: false },
+      ],
+    },
+  ]);
+});
