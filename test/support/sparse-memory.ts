@@ -80,4 +80,7 @@ export class SparseBackend implements MemdevBackend {
   release(): void {
     this.owner = undefined;
   }
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
 }
