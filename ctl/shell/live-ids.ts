@@ -8,6 +8,9 @@ interface Entry {
   readonly type: string;
 }
 
+/** Where a machine keeps its devices. */
+const DEVICE_FOLDERS = ['peripheral', 'peripheral-anon', 'unattached'];
+
 /** Names in the object tree of the running machine, asked anew each time. */
 export class LiveIds {
   readonly #ask: Ask;
@@ -36,15 +39,24 @@ export class LiveIds {
   async objects(): Promise<string[]> {
     return (await this.#children('/objects')).map(({ name }) => name);
   }
-  /** Buses of devices that have ids. */
+  /** Buses of the board and of all devices, with and without an id. */
   async buses(): Promise<string[]> {
-    const devices = await this.devices();
-    const lists = await Promise.all(
-      devices.map((id) => this.#children(`/machine/peripheral/${id}`)),
-    );
-    return lists.flatMap((children) =>
+    const owners = await this.#busOwners();
+    const lists = await Promise.all(owners.map((path) => this.#children(path)));
+    const names = lists.flatMap((children) =>
       children.filter(({ type }) => /bus>$|<PCIE?>$/i.test(type)).map(({ name }) => name),
     );
+    return [...new Set(names)];
+  }
+  /** Paths of what can have buses: the parts of the machine, devices wherever they are kept. */
+  async #busOwners(): Promise<string[]> {
+    const parts = await this.#children('/machine');
+    const owners = parts.map(async ({ name }) => {
+      const path = `/machine/${name}`;
+      if (!DEVICE_FOLDERS.includes(name)) return [path];
+      return (await this.#children(path)).map((device) => `${path}/${device.name}`);
+    });
+    return (await Promise.all(owners)).flat();
   }
   /** Types that `device_add` takes. */
   async drivers(): Promise<string[]> {

@@ -1,10 +1,14 @@
 import { chmodSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { connect, createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { httpAddress, qmpAddress } from '../../ctl/address.js';
+import { Daemon } from '../../server/daemon.js';
+import { createLog } from '../../server/log.js';
+import { parseCommandLine } from '../../server/options/command-line.js';
+import { withConfigFile } from '../../server/options/config-file.js';
 import { privateFolder, startDaemon } from '../support/daemon.js';
 import { qmemctl } from '../support/qmemctl.js';
 
@@ -50,6 +54,50 @@ t.test('machines lists them over HTTP, -m reaches one', async (t) => {
     status: 1,
     err: /404\n$/,
   });
+});
+
+t.test('of several machines -m reaches the one that is named', async (t) => {
+  const file = join(privateFolder(t), 'c.json');
+  const machines = ['a', 'b'].map((name) => ({ name, machine: 'none' }));
+  writeFileSync(file, JSON.stringify({ listen: '127.0.0.1:0', machines }));
+  const invocation = parseCommandLine(['--config', file]);
+  if (invocation.kind !== 'run') throw new Error('the words run no daemon');
+  const daemon = new Daemon({
+    config: withConfigFile(invocation.options, file),
+    log: createLog('error'),
+    onEmpty: () => undefined,
+  });
+  await daemon.start();
+  t.teardown(() => daemon.stop());
+  const at = ['-s', `ws://127.0.0.1:${String(daemon.httpAddress?.port)}`];
+  const { out } = await qmemctl([...at, 'machines']);
+  t.match(JSON.parse(out), { machines: [{ name: 'a' }, { name: 'b' }] });
+  const status = async (name: string) => (await qmemctl([...at, '-m', name, 'query-status'])).out;
+  const before = await status('a');
+  t.match(await qmemctl([...at, '-m', 'b', 'stop']), { status: 0 });
+  t.match(await status('b'), /"running": ?false/);
+  t.equal(await status('a'), before, 'the other runs on');
+  t.match(await qmemctl([...at, '-m', 'a', 'query-name']), { status: 0, out: /"a"/ });
+  t.match(await qmemctl([...at, 'query-name']), { status: 1, err: /\S/ }, 'which one is not said');
+});
+
+t.test('-s HOST:PORT speaks QMP over TCP', async (t) => {
+  const { socket } = await start(t, ['-name', 'vm0']);
+  const forwarder = createTcpServer((peer) => {
+    const onward = connect(socket);
+    peer.pipe(onward).pipe(peer);
+    for (const end of [peer, onward]) end.on('error', () => peer.destroy());
+  }).listen(0, '127.0.0.1');
+  await once(forwarder, 'listening');
+  t.teardown(() => forwarder.close());
+  const port = String((forwarder.address() as AddressInfo).port);
+  t.match(await qmemctl(['-s', `127.0.0.1:${port}`, 'query-name']), { status: 0, out: /"vm0"/ });
+  t.match(await qmemctl(['-s', `localhost:${port}`, 'stop']), { status: 0, err: '' });
+  t.match(await qmemctl(['-s', `127.0.0.1:${port}`, '-m', 'x', 'stop']), {
+    status: 2,
+    err: /-m needs -s ws:/,
+  });
+  t.match(await qmemctl(['-s', '127.0.0.1:1', 'stop']), { status: 1, err: /nobody listens there/ });
 });
 
 t.test('a socket is one machine', async (t) => {

@@ -64,6 +64,8 @@ const SCHEMA: JsonValue = [
 const TREE: Record<string, [string, string][]> = {
   '/machine': [
     ['peripheral', 'child<container>'],
+    ['peripheral-anon', 'child<container>'],
+    ['q35', 'child<q35-pcihost>'],
     ['type', 'string'],
   ],
   '/machine/peripheral': [
@@ -72,6 +74,12 @@ const TREE: Record<string, [string, string][]> = {
     ['type', 'string'],
   ],
   '/machine/peripheral/port0': [['port0', 'child<PCIE>']],
+  '/machine/peripheral-anon': [['device[0]', 'child<pci-bridge>']],
+  '/machine/peripheral-anon/device[0]': [['pci.1', 'child<PCI>']],
+  '/machine/q35': [
+    ['mch', 'child<mch>'],
+    ['pcie.0', 'child<PCIE>'],
+  ],
   '/objects': [['m1', 'child<memory-backend-ram>']],
 };
 const LISTS: Record<string, string[]> = {
@@ -111,9 +119,10 @@ t.test('what is offered at the end of a line', async (t) => {
     ['device_del id=', ['mem0 ', 'port0 ']],
     ['device_add driver=d', ['dynamic-mdevice ']],
     ['device_add driver=dynamic-mdevice ', ['align=', 'bus=', 'id=', 'size=']],
-    ['device_add driver=dynamic-mdevice bus=', ['port0 ']],
+    ['device_add driver=dynamic-mdevice bus=', ['pci.1 ', 'pcie.0 ', 'port0 ']],
+    ['device_add driver=dynamic-mdevice bus=pcie', ['pcie.0 ']],
     ['qom-get path=', ['/machine ', '/objects ']],
-    ['qom-get path=/machine/p', ['/machine/peripheral']],
+    ['qom-get path=/machine/p', ['/machine/peripheral', '/machine/peripheral-anon']],
     ['qom-get path=/machine/peripheral property=', ['type ']],
     ['no-such-command ', []],
     ['query-status x={"a', []],

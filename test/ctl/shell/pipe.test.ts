@@ -1,5 +1,6 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { History, HISTORY_LINES } from '../../../ctl/shell/history.js';
@@ -79,6 +80,29 @@ t.test('exit leaves also while the pipe stays open', async (t) => {
   const ended = new Promise((resolve) => child.on('close', resolve));
   child.stdin.write('exit\n');
   t.equal(await ended, 0);
+});
+
+t.test('-H against a server without a human monitor is refused with its reason', async (t) => {
+  const socket = join(privateFolder(t), 's');
+  const server = createServer((peer) => {
+    peer.on('error', () => peer.destroy());
+    peer.write('{"QMP": {"version": {"qemu": {}, "package": ""}, "capabilities": []}}\r\n');
+    peer.on('data', (chunk: Buffer) => {
+      const { execute, id } = JSON.parse(chunk.toString()) as Record<string, unknown>;
+      const desc = `The command ${String(execute)} has not been found`;
+      const answer =
+        execute !== 'human-monitor-command'
+          ? { return: execute === 'qmp_capabilities' ? {} : [], id }
+          : { error: { class: 'CommandNotFound', desc }, id };
+      peer.write(`${JSON.stringify(answer)}\r\n`);
+    });
+  }).listen(socket);
+  t.teardown(() => server.close());
+  t.match(await shell(socket, 'info name\n', '-H'), {
+    status: 1,
+    out: '',
+    err: 'qmemctl: this server has no human monitor (human-monitor-command)\n',
+  });
 });
 
 t.test('the history is private, bounded, and no reason to fail', async (t) => {
