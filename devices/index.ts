@@ -6,6 +6,7 @@ import { dynamicMdevice } from './dynamic-mdevice/index.js';
 import { edu } from './edu/index.js';
 import { iopmem } from './iopmem/index.js';
 import { ivshmemCommon } from './ivshmem/common-type.js';
+import { ivshmemDoorbell } from './ivshmem-doorbell/index.js';
 import { ivshmemPlain } from './ivshmem-plain/index.js';
 import { nvdimm, pcDimm } from './pc-dimm/index.js';
 import { pciBridge } from './pci-bridge/index.js';
@@ -13,6 +14,7 @@ import { pciePciBridge } from './pcie-pci-bridge/index.js';
 import { pcieRootPort } from './pcie-root-port/index.js';
 import { pxbCxl } from './pxb-cxl/index.js';
 import { pxb, pxbPcie } from './pxb-pcie/index.js';
+import { shmPci } from './shm-pci/index.js';
 
 /** Every device type, by the folder that it lies in. */
 export const userDeviceTypes: readonly DeviceType[] = [
@@ -23,6 +25,7 @@ export const userDeviceTypes: readonly DeviceType[] = [
   edu,
   iopmem,
   ivshmemCommon,
+  ivshmemDoorbell,
   ivshmemPlain,
   nvdimm,
   pcDimm,
@@ -32,6 +35,7 @@ export const userDeviceTypes: readonly DeviceType[] = [
   pxb,
   pxbCxl,
   pxbPcie,
+  shmPci,
 ];
 
 /**

@@ -1,4 +1,4 @@
-import { closeSync, readSync, writeSync } from 'node:fs';
+import { closeSync, readFileSync, readSync, writeSync } from 'node:fs';
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { MessageReader, type ServerMessage } from '../../devices/ivshmem/message-reader.js';
@@ -103,3 +103,6 @@ export const raised = (fd: number): bigint => {
   }
   return count.readBigUInt64LE();
 };
+/** Whether the counter was raised and nobody has looked; looks without taking anything away. */
+export const isRaised = (fd: number): boolean =>
+  !/^eventfd-count:\s+0$/m.test(readFileSync(`/proc/self/fdinfo/${String(fd)}`, 'latin1'));
