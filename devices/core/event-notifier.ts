@@ -14,8 +14,10 @@ export interface EventNotifier {
   close(): void;
 }
 
-/** Event counters received from other processes; the interface is the device's, the descriptors are not. */
+/** Descriptors of event counters, as other processes send them. */
 export interface EventNotifiers {
+  /** @throws HostError when this host has no means to receive descriptors */
+  check(): void;
   /**
    * Takes over a descriptor.
    *

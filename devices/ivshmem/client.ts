@@ -1,4 +1,5 @@
-import { QmpError, refused } from '../../schema/error.js';
+import type { QmpError} from '../../schema/error.js';
+import { refused } from '../../schema/error.js';
 import type { CharFrontEnd } from '../core/char-device.js';
 import type { DeviceContext } from '../core/device.js';
 import { HostError } from '../core/host-memory.js';

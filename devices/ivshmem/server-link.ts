@@ -1,5 +1,6 @@
 import { refused } from '../../schema/error.js';
 import type { DeviceContext } from '../core/device.js';
+import { HostError } from '../core/host-memory.js';
 import { IvshmemClient } from './client.js';
 import type { IvshmemClientOptions } from './client.js';
 
@@ -13,10 +14,19 @@ export const serverLink = (
   chardev: string,
   options: Pick<IvshmemClientOptions, 'vectors' | 'mapsMemory' | 'interrupt'>,
 ): IvshmemClient => {
+  checkHost(context);
   const server = context.chardevs.claim(chardev, `${context.typeName}.chardev`);
   if (!server.connected) {
     server.release();
     throw refused(`chardev '${chardev}' is not connected to an ivshmem server`);
   }
   return new IvshmemClient({ ...options, services: context, server });
+};
+
+const checkHost = ({ eventNotifiers }: DeviceContext): void => {
+  try {
+    eventNotifiers.check();
+  } catch (error) {
+    throw error instanceof HostError ? refused(error.message, error) : error;
+  }
 };

@@ -18,11 +18,13 @@ export class NativeEventNotifiers implements EventNotifiers {
     this.#load = load;
   }
 
+  check(): void {
+    this.#calls();
+  }
+
   adopt(fd: number): EventNotifier {
     try {
-      const calls = this.#load();
-      if (calls === undefined)
-        throw new HostError('ENOTSUP', 'event counters need the optional package koffi');
+      const calls = this.#calls();
       // Anything else might make a write wait, or end up with bytes in it.
       const kind = nodeCall(() => readlinkSync(`/proc/self/fd/${String(fd)}`));
       if (kind !== 'anon_inode:[eventfd]')
@@ -38,6 +40,15 @@ export class NativeEventNotifiers implements EventNotifiers {
 
   discard(fd: number): void {
     closeSync(fd);
+  }
+
+  #calls(): EventCalls {
+    const calls = this.#load();
+    if (calls !== undefined) return calls;
+    throw new HostError(
+      'ENOTSUP',
+      'passing descriptors needs the optional package koffi, which is not available',
+    );
   }
 }
 

@@ -3,6 +3,7 @@ import type { Test } from 'tap';
 import { IvshmemDoorbell } from '../../devices/ivshmem-doorbell/device.js';
 import { ivshmemDoorbell } from '../../devices/ivshmem-doorbell/index.js';
 import { COMMAND, CONFIG } from '../../devices/pci/registers.js';
+import { NativeEventNotifiers } from '../../server/os/event-notifiers.js';
 import { eventually } from '../support/daemon.js';
 import { isRaised, raise, raised } from '../support/ivshmem.js';
 import {
@@ -301,6 +302,18 @@ t.test('a saved state goes to another peer, which keeps its own id', needsNative
   );
   for (const state of [{}, { ...to.dev.save(), pci: {} }])
     t.throws(() => to.dev.load(state), { class: 'GenericError', message: /do(es)? not fit/ });
+});
+
+t.test('without the native layer it says what is missing', async (t) => {
+  const { server } = serverContext();
+  const eventNotifiers = new NativeEventNotifiers(() => undefined);
+  const { context } = serverContext({ chardevs: server, eventNotifiers });
+  const properties = { chardev: 'c0', vectors: 1, ioeventfd: true, master: 'off' as const };
+  await t.rejects(new IvshmemDoorbell(context, properties).realize(), {
+    class: 'GenericError',
+    message: 'passing descriptors needs the optional package koffi, which is not available',
+  });
+  t.equal(server.claimed, false);
 });
 
 t.test('the type', async (t) => {

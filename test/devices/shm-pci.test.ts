@@ -1,6 +1,5 @@
 import t from 'tap';
 import type { Test } from 'tap';
-import { refused } from '../../schema/error.js';
 import { ShmPci } from '../../devices/shm-pci/device.js';
 import { shmPci } from '../../devices/shm-pci/index.js';
 import { REGISTERS } from '../../devices/shm-pci/registers.js';
@@ -14,21 +13,7 @@ import {
   sharedMemory,
 } from '../support/ivshmem-device.js';
 import { needsNative } from '../support/mdevice.js';
-import { ArrayMemory, fakeRoot } from '../support/pci.js';
-
-const memdev = (size = 1 << 20) => {
-  let owner: string | undefined;
-  return {
-    id: 'm1',
-    memory: new ArrayMemory(size),
-    owner: () => owner,
-    claim: (path: string) => {
-      if (owner !== undefined) throw refused("can't use already busy memdev: m1");
-      owner = path;
-    },
-    release: () => void (owner = undefined),
-  };
-};
+import { fakeMemdev, fakeRoot } from '../support/pci.js';
 
 type Properties = ConstructorParameters<typeof ShmPci>[1];
 const BASE = { registers: 0xe0000000n, msix: 0xe0001000n, memory: 0xe0100000n };
@@ -55,7 +40,7 @@ const create = (given: Partial<Properties>) => {
   };
 };
 const alone = async (t: Test, given: Partial<Properties> = {}) => {
-  const backend = memdev();
+  const backend = fakeMemdev();
   const all = create({ memdev: backend, ...given });
   await all.dev.realize();
   t.teardown(() => all.dev.unrealize());
@@ -164,7 +149,7 @@ t.test('rings set status bits, and send messages that are not masked', needsNati
 });
 
 t.test('with both, the memory is the backend', needsNative, async (t) => {
-  const backend = memdev();
+  const backend = fakeMemdev();
   const { read, memory, dev } = await served(t, { memdev: backend });
   t.strictSame([read('FEATURES'), read('OWN_ID'), read('MEMORY_SIZE')], [1n, 2n, 1n << 20n]);
   memory.write(BASE.memory, 1, 9n);
@@ -185,14 +170,14 @@ t.test('what cannot be used leaves nothing behind', needsNative, async (t) => {
     [{ chardev: 'c0', vectors: 0 }, 0n, /The number of MSI-X vectors is invalid/],
   ];
   for (const [given, version, message] of cases) {
-    const backend = memdev();
+    const backend = fakeMemdev();
     const { dev, server, fn, blocked } = create({ memdev: backend, ...given });
     const failed = t.rejects(dev.realize(), { class: 'GenericError', message });
     if (server.claimed) server.tell(version, 0n, [-1n, sharedMemory(4096)]);
     await failed;
     t.strictSame([backend.owner(), server.claimed, fn.bars, blocked], [undefined, false, [], []]);
   }
-  const odd = memdev(3 << 20);
+  const odd = fakeMemdev(3 << 20);
   await t.rejects(create({ memdev: odd }).dev.realize(), { message: /not a power of two/ });
   t.equal(odd.owner(), undefined);
   t.strictSame(openDescriptors(), before);

@@ -22,7 +22,7 @@ export const fakeContext = (given: Partial<DeviceContext> = {}): DeviceContext =
     adopt: none,
   },
   chardevs: { claim: none },
-  eventNotifiers: { adopt: none, discard: none },
+  eventNotifiers: { check: none, adopt: none, discard: none },
   blockMigration: () => () => undefined,
   emit: none,
   ...given,
