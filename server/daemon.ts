@@ -6,6 +6,7 @@ import { MachineHost, type NativeReport } from './machine-host.js';
 import { NativeEventNotifiers } from './os/event-notifiers.js';
 import { NativeHostMemory } from './os/host-memory.js';
 import { NativeLoader } from './os/native.js';
+import { NativeSharedObjects } from './os/shared-objects.js';
 import type { HttpAddress, HttpServer } from './http/server.js';
 import type { MetricsPage } from './metrics/page.js';
 import { CommandRecorder } from './metrics/recorder.js';
@@ -52,6 +53,7 @@ export class Daemon {
     this.#native = new NativeLoader({ disabled: options.nativeDisabled === true });
     const hostMemory = new NativeHostMemory(this.#native);
     const eventNotifiers = new NativeEventNotifiers(this.#native.load);
+    const sharedObjects = new NativeSharedObjects(this.#native);
     if (options.config.listen !== undefined) this.#recorder = new CommandRecorder();
     for (const config of options.config.machines)
       this.#machines.set(
@@ -63,6 +65,7 @@ export class Daemon {
           loadNative: this.#native.load,
           hostMemory,
           eventNotifiers,
+          sharedObjects,
           commands: () => (this.#commands ??= this.#loadCommands()),
           onWaiting: options.onWaiting ?? (() => undefined),
           recorder: this.#recorder,

@@ -9,6 +9,7 @@ import type {
   MonitorEndpoint,
   QtestConfig,
 } from './config.js';
+import type { SharedObjects } from '../devices/core/shared-object.js';
 import { Dispatcher, type CommandTable, type Loaded } from './dispatch/dispatcher.js';
 import { EventHub } from './events/hub.js';
 import type { Limits } from './limits.js';
@@ -40,6 +41,7 @@ export interface MachineHostOptions {
   readonly loadNative: LoadNative;
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
+  readonly sharedObjects: SharedObjects;
   /** The commands of all machines; loaded when the first one is built. */
   readonly commands: () => Promise<CommandTable>;
   /** A character device waits for its first client before the machine is built. */
@@ -110,12 +112,13 @@ export class MachineHost {
       await this.#openChardevs();
       const { buildMachine } = await import('./machine/build.js');
       const commands = await this.#options.commands();
-      const { config, log, hostMemory, eventNotifiers, onQuit } = this.#options;
+      const { config, log, hostMemory, eventNotifiers, sharedObjects, onQuit } = this.#options;
       const machine = await buildMachine(config, {
         log,
         hostMemory,
         eventNotifiers,
         chardevs: this.#chardevs,
+        sharedObjects,
         turn: this.#turn,
         emit: (event, data) => this.#events.emit(event, data),
         onQuit,

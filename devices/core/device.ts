@@ -6,6 +6,7 @@ import type { EventNotifiers } from './event-notifier.js';
 import type { HostMemoryService } from './host-memory.js';
 import type { HostTimer } from './host-timer.js';
 import type { Properties, PropertyValues } from './property.js';
+import type { SharedObjects } from './shared-object.js';
 
 /** `cold` is power-on, `warm` a system reset or a bus reset. */
 export type ResetType = 'cold' | 'warm';
@@ -57,6 +58,7 @@ export interface DeviceContext {
   readonly hostTimer: HostTimer;
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharDevices;
+  readonly sharedObjects: SharedObjects;
   /** For bridges and expanders; undefined where there is no PCI. */
   readonly platform?: PlatformServices;
   /** Keeps the machine from being migrated, for `reason`; returns the end of that. */

@@ -205,16 +205,20 @@ export class Pool {
    * head still owns blocks in it. Safe to call twice.
    */
   detach(): void {
-    if (!this.#attached) return;
-    this.#attached = false;
     const object = this.#object;
-    if (object.isWhole()) {
+    if (this.#attached && object.isWhole()) {
       this.#map.releaseAll(this.head);
       object.bytes.store(LAYOUT.LD_MAP.offset + this.head, UNASSIGNED);
       if (object.lock(LOCK.LIFE, LIFE_TIMEOUT_MS)) this.#removeWhenLast();
     }
+    this.leave();
+  }
+
+  /** Leaves as a killed process does: what the head owns stays its own. Safe to call twice. */
+  leave(): void {
+    this.#attached = false;
     this.#tags.close();
-    object.close();
+    this.#object.close();
   }
 
   #removeWhenLast(): void {

@@ -6,6 +6,7 @@ import {
   contains,
   cutOut,
   loadExtents,
+  NO_TAG,
   overlap,
   partsWithin,
   saveExtents,
@@ -124,6 +125,26 @@ export class DynamicCapacity {
   /** The range from the start of the dynamic capacity on. */
   relative({ base, len }: Interval): Interval {
     return { base: base - this.#base, len };
+  }
+
+  /**
+   * Begins with these ranges accepted, which are the host's own already.
+   *
+   * @param ranges relative to the start of the dynamic capacity, ascending
+   * @throws QmpError when they are more than can be tracked
+   */
+  adopt(ranges: readonly Interval[]): void {
+    const extents = ranges.flatMap(({ base, len }) =>
+      this.regions.flatMap((region) =>
+        new IntervalSet([region]).within({ base: base + this.#base, len }),
+      ),
+    );
+    if (extents.length > EXTENT_LIMIT)
+      throw refused(
+        `${String(extents.length)} extents cannot be adopted, ${String(EXTENT_LIMIT)} can be tracked`,
+      );
+    if (extents.length === 0) return;
+    this.#replaceAccepted(extents.map((range) => ({ ...range, tag: NO_TAG, sequence: 0 })));
   }
 
   // Fabric manager.

@@ -50,6 +50,8 @@ const LINK_SPEED = { '2_5': 1, '5': 2, '8': 3, '16': 4, '32': 5, '64': 6 } as co
 export interface Type3Extension {
   /** Who shares its dynamic capacity; called once, when the backends are taken. @throws QmpError */
   ownership(media: Media): CapacityOwnership;
+  /** The last step of realize. @throws QmpError */
+  realized?(state: Type3State): void;
   readonly hostCommands?: readonly CciCommand[];
   readonly fabricCommands?: readonly CciCommand[];
   /** The device goes away, its capacity given back. */
@@ -114,6 +116,7 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
       this.#addCapabilities(state, cdat);
       this.#registerBars(state);
       this.pci.offers.set(FM_OWNED_LD, state.fabric);
+      this.#extension.realized?.(state);
     } catch (error) {
       this.unrealize();
       throw error;

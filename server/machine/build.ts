@@ -1,6 +1,7 @@
 import { plainTypes, userDeviceTypes } from '../../devices/index.js';
 import type { EventNotifiers } from '../../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
+import type { SharedObjects } from '../../devices/core/shared-object.js';
 import { QmpError, refused } from '../../schema/error.js';
 import type { JsonObject } from '../../schema/json.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
@@ -19,6 +20,7 @@ export interface BuildOptions {
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharTable;
+  readonly sharedObjects: SharedObjects;
   readonly turn: Turn;
   readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
   readonly onQuit: () => void;

@@ -3,6 +3,7 @@ import type { DeviceContext, DeviceType, ResetType } from '../../devices/core/de
 import type { EventNotifiers } from '../../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
 import type { CxlConfig } from '../../devices/cxl/host.js';
+import type { SharedObjects } from '../../devices/core/shared-object.js';
 import type { PciFunction } from '../../devices/pci/function.js';
 
 import {
@@ -79,6 +80,7 @@ export interface MachineOptions {
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharTable;
+  readonly sharedObjects: SharedObjects;
   readonly log: RootLog;
   readonly turn: Turn;
   readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
@@ -289,6 +291,7 @@ export class Machine {
       hostMemory: this.options.hostMemory,
       hostTimer,
       eventNotifiers: this.options.eventNotifiers,
+      sharedObjects: this.options.sharedObjects,
       blockMigration: (reason) => this.migrationBlockers.add(reason),
       chardevs: this.options.chardevs,
       emit: this.options.emit,

@@ -23,6 +23,7 @@ export const fakeContext = (given: Partial<DeviceContext> = {}): DeviceContext =
   },
   chardevs: { claim: none },
   eventNotifiers: { check: none, adopt: none, discard: none },
+  sharedObjects: { open: none, create: none },
   blockMigration: () => () => undefined,
   emit: none,
   ...given,

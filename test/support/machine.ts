@@ -10,6 +10,7 @@ import { parseCommandLine } from '../../server/options/command-line.js';
 import { NativeEventNotifiers } from '../../server/os/event-notifiers.js';
 import { NativeHostMemory } from '../../server/os/host-memory.js';
 import { NativeLoader } from '../../server/os/native.js';
+import { NativeSharedObjects } from '../../server/os/shared-objects.js';
 import type { CommandClient } from '../../server/session/target.js';
 import type { Json } from '../side-by-side/client.js';
 import type { Cleanup } from './daemon.js';
@@ -63,6 +64,7 @@ export const startMachine = async (
     hostMemory: new NativeHostMemory(loader),
     eventNotifiers: new NativeEventNotifiers(loader.load),
     chardevs: new CharTable(LIMITS.chardevs.default),
+    sharedObjects: new NativeSharedObjects(loader),
     turn: new Turn(),
     emit: (event, data) => void events.push({ name: event.name, data }),
     onQuit: () => undefined,
