@@ -1,6 +1,7 @@
 import type { DeviceType } from './core/device.js';
 import { cxlDownstream } from './cxl-downstream/index.js';
 import { cxlRootPort } from './cxl-rp/index.js';
+import { cxlSwitchMailboxCci } from './cxl-switch-mailbox-cci/index.js';
 import { cxlUpstream } from './cxl-upstream/index.js';
 import { dynamicMdevice } from './dynamic-mdevice/index.js';
 import { edu } from './edu/index.js';
@@ -20,6 +21,7 @@ import { shmPci } from './shm-pci/index.js';
 export const userDeviceTypes: readonly DeviceType[] = [
   cxlDownstream,
   cxlRootPort,
+  cxlSwitchMailboxCci,
   cxlUpstream,
   dynamicMdevice,
   edu,

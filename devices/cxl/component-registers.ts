@@ -100,7 +100,8 @@ export class ComponentRegisters {
       return (this.ras?.read(offset - RAS_BASE) ?? 0) >>> 0;
     const { decoders } = this;
     if (decoders === undefined || offset < HDM_BASE || offset >= HDM_BASE + decoders.size) return 0;
-    return decoders.read(offset - HDM_BASE) >>> 0;
+    const value = decoders.read(offset - HDM_BASE);
+    return (offset === HDM_BASE && this.#passThrough() ? withOneTarget(value) : value) >>> 0;
   }
 
   write(offset: number, value: number): void {
@@ -137,6 +138,9 @@ export class ComponentRegisters {
     };
   }
 }
+
+/** As QEMU: a bridge that passes everything announces one target instead of eight. */
+const withOneTarget = (capability: number): number => (capability & ~0xf0) | (DEVICE_TARGETS << 4);
 
 const decodersOf = (kind: ComponentKind): HdmDecoders | undefined => {
   if (kind === 'root-port' || kind === 'downstream') return undefined;

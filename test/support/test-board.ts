@@ -2,6 +2,7 @@ import type { Clock } from '../../devices/core/clock.js';
 import type { DeviceContext, DeviceType, Log } from '../../devices/core/device.js';
 import type { HostMemory } from '../../devices/core/host-memory.js';
 import type { Properties } from '../../devices/core/property.js';
+import type { CxlConfig } from '../../devices/cxl/host.js';
 import { MemoryRegion } from '../../devices/core/memory-region.js';
 import { PciFunction, type PciDevice, type PciIdentity } from '../../devices/pci/function.js';
 import type { PciBus } from '../../devices/pci/bus.js';
@@ -125,6 +126,7 @@ export class TestBoard {
       ramSize?: bigint;
       globals?: Record<string, string>;
       ram?: () => HostMemory;
+      cxl?: CxlConfig;
     } = {},
   ) {
     const { defaults = false, ramSize = 0x10_0000n, globals = {} } = options;
@@ -132,6 +134,7 @@ export class TestBoard {
       ramSize,
       ram: options.ram ?? (() => fakeMemory(ramSize)),
       defaults,
+      cxl: options.cxl,
       host: {
         remove: (fn) => this.remove(fn),
         clock: this.clock,
