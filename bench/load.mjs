@@ -10,12 +10,14 @@ const MACHINE = ['-M', 'q35', '-nodefaults', '-S'];
 const LIMITS = ['--limit', 'clients=2000', '--limit', 'http-connections=5000'];
 const STATUS = { execute: 'query-status' };
 
-const resident = (pid) =>
+/** Bytes resident of a process. */
+export const resident = (pid) =>
   Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))[1]) * 1024;
-const settle = () => new Promise((resolve) => setTimeout(resolve, 300));
+/** Long enough for what is closed to be let go. */
+export const settle = () => new Promise((resolve) => setTimeout(resolve, 300));
 
 /** The value below which `share` of the samples lie. */
-const percentile = (samples, share) => {
+export const percentile = (samples, share) => {
   const sorted = [...samples].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))];
 };

@@ -1,6 +1,6 @@
 // The programs that are compared, and how one is started and ended.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
+import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client } from './client.mjs';
@@ -54,9 +54,24 @@ let serial = 0;
  *
  * @returns the client, milliseconds from spawn to greeting, pid, socket path, HTTP address, `stop`
  */
-export const start = async (name, dir, options = []) => {
+export const start = (name, dir, options = []) => {
   const path = join(dir, `${serial++}.sock`);
-  const [command, ...rest] = programs[name].arguments(path, options);
+  return launch(name, path, programs[name].arguments(path, options));
+};
+
+/**
+ * Starts qmemd on a configuration file; the first monitor of its first machine is for the client.
+ *
+ * @param machines members `machines` of the file
+ */
+export const startMany = (dir, machines) => {
+  const file = join(dir, `${serial++}.json`);
+  writeFileSync(file, JSON.stringify({ machines }));
+  const words = [process.execPath, qmemdScript, '--config', file, '--listen', '127.0.0.1:0'];
+  return launch('qmemd', machines[0].monitors[0].path, words);
+};
+
+const launch = async (name, path, [command, ...rest]) => {
   const begin = performance.now();
   const env = { ...process.env, ...programs[name].env };
   const child = spawn(command, rest, { env, stdio: ['ignore', 'ignore', 'pipe'] });

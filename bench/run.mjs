@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { crowds, fanOut, latencies, residence } from './load.mjs';
+import { manyMachines } from './machines.mjs';
 import { pairs, rates, startUps } from './measures.mjs';
 import { available, programs } from './programs.mjs';
 
@@ -83,8 +84,17 @@ const print = (rows) => {
 
 const KiB = (bytes) => `${(bytes / 1024).toFixed(1)} KiB`;
 
+const printMachines = ({ figures, perMachine }) => {
+  console.log('query-status among many machines, microseconds');
+  for (const { machines, readyMs, p50, p99, bytes } of figures)
+    console.log(
+      `  ${machines}: p50 ${p50}, p99 ${p99}, ${KiB(bytes)} resident, up after ${number(readyMs)} ms`,
+    );
+  console.log(`  a machine ${KiB(perMachine)}`);
+};
+
 /** qmemd alone, as the numbers grow. */
-const printLoad = ({ crowds, latencies, fanOut, residence }) => {
+const printLoad = ({ crowds, latencies, fanOut, residence, machines }) => {
   console.log('\nqmemd, query-status, replies/s of all clients together');
   for (const { clients, depth, perSecond } of crowds)
     console.log(`  ${clients} clients, ${depth} in flight each: ${number(perSecond)} /s`);
@@ -101,6 +111,7 @@ const printLoad = ({ crowds, latencies, fanOut, residence }) => {
   console.log(
     `  idle ${KiB(idle)}, a client ${KiB(perClient)}, a device ${KiB(perDevice)} (${devices})`,
   );
+  printMachines(machines);
 };
 
 const main = async () => {
@@ -122,6 +133,7 @@ const main = async () => {
       latencies: await latencies(dir),
       fanOut: await fanOut(dir),
       residence: await residence(dir),
+      machines: await manyMachines(dir),
     };
     printLoad(load);
     const machine = {

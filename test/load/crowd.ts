@@ -57,6 +57,11 @@ export class CrowdMember {
     await finished;
   }
 
+  /** Settles when the event of that number has come. */
+  async until(seq: number): Promise<void> {
+    while ((this.#events.at(-1) ?? seq) < seq) await once(this.#socket, 'data');
+  }
+
   get account(): Account {
     return { replies: this.#replies, events: this.#events, faults: this.#faults };
   }

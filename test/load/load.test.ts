@@ -38,7 +38,9 @@ t.test(
     t.teardown(() => crowd.forEach((member) => member.close()));
     await Promise.all(crowd.map((member) => member.run()));
     const { sequence } = (await observer.execute('subscribe-events')) as { sequence: bigint };
-    const stayed = crowd.filter((_, i) => !leaves(i)).map(({ account }) => account);
+    const staying = crowd.filter((_, i) => !leaves(i));
+    await Promise.all(staying.map((member) => member.until(Number(sequence))));
+    const stayed = staying.map(({ account }) => account);
     t.equal(
       stayed.every(({ replies }) => replies === COMMANDS),
       true,
@@ -48,6 +50,11 @@ t.test(
       crowd.flatMap(({ account }) => account.faults),
       [],
       'no reply misordered or of another, no event lost or misordered',
+    );
+    t.equal(
+      stayed.every(({ events }) => events.at(-1) === Number(sequence)),
+      true,
+      'whoever stays gets the last event, too',
     );
     t.equal(sequence > 0n, true, `${String(sequence)} events`);
     t.comment(`${String(CLIENTS * COMMANDS)} commands, ${String(sequence)} events to each`);

@@ -4,13 +4,14 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
-import { privateFolder, startDaemon } from '../../support/daemon.js';
+import { PLAIN_NODE, privateFolder, startDaemon } from '../../support/daemon.js';
 import { noTmux, Terminal } from '../../support/tmux.js';
 
 // Every look at the screen starts a process: a busy computer takes its time.
 t.setTimeout(180_000);
 
 const PROGRAM = new URL('../../../dist/bin/qmemctl.js', import.meta.url).pathname;
+const NODE = PLAIN_NODE.map((word) => `'${word}'`).join(' ');
 const MACHINE = ['-M', 'q35', '-device', 'pcie-root-port,id=port0'];
 
 /** A shell in a terminal on a daemon in this process. */
@@ -19,7 +20,7 @@ const startShell = async (t: Test, words = '', size: { columns?: number; rows?: 
   const history = join(privateFolder(t), 'history');
   const terminal = await Terminal.start(
     t,
-    `QMEMCTL_HISTORY=${history} '${process.execPath}' '${PROGRAM}' -s ${socket} shell ${words};` +
+    `QMEMCTL_HISTORY=${history} ${NODE} '${PROGRAM}' -s ${socket} shell ${words};` +
       ' echo status $?; read',
     size,
   );
@@ -148,7 +149,7 @@ t.test('the shell in a real terminal', { skip: noTmux }, async (t) => {
     const { path, release } = await slowServer(t);
     const terminal = await Terminal.start(
       t,
-      `QMEMCTL_HISTORY= '${process.execPath}' '${PROGRAM}' -s ${path} shell; read`,
+      `QMEMCTL_HISTORY= ${NODE} '${PROGRAM}' -s ${path} shell; read`,
     );
     await terminal.until(endsWith('(qmp)'));
     await terminal.type('slow');
