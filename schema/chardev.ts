@@ -1,7 +1,7 @@
-import { arr, bool, command, object, str } from './lang.js';
+import { arr, bool, command, enumeration, int, object, opt, str, union } from './lang.js';
 
 /**
- * Character devices, which carry monitors.
+ * Character devices: sockets that carry monitors, or bytes to devices of the machine.
  *
  * @see reference/qmp-protocol.md §8.2
  */
@@ -12,8 +12,83 @@ export const ChardevInfo = object('ChardevInfo', {
   'frontend-open': bool('whether something in the machine uses it'),
 });
 export const queryChardev = command('query-chardev', {
-  doc: 'List the character devices that carry monitors.',
+  doc: 'List the character devices.',
   since: '0.1',
   allowPreconfig: true,
   returns: arr(ChardevInfo, 'the character devices'),
+});
+
+export const ChardevBackendInfo = object('ChardevBackendInfo', {
+  name: str('type of the backend'),
+});
+export const queryChardevBackends = command('query-chardev-backends', {
+  doc: 'List the backends that chardev-add takes.',
+  since: '0.1',
+  returns: arr(ChardevBackendInfo, 'the backends'),
+});
+
+const InetSocketAddress = object('InetSocketAddress', {
+  host: str('name or address; empty for all'),
+  port: str('port number'),
+  numeric: opt(bool('the host is an address, no name')),
+  to: opt(int('uint16', 'last port to try when listening')),
+  ipv4: opt(bool('whether IPv4 may be used')),
+  ipv6: opt(bool('whether IPv6 may be used')),
+});
+const UnixSocketAddress = object('UnixSocketAddress', {
+  path: str('path of the socket'),
+  abstract: opt(bool('in the abstract name space, which is not supported')),
+  tight: opt(bool('length of abstract names')),
+});
+const SocketAddressLegacy = union('SocketAddressLegacy', {
+  base: { type: enumeration('SocketAddressType', ['inet', 'unix', 'fd'], 'kind of address') },
+  discriminator: 'type',
+  branches: {
+    inet: object('InetSocketAddressWrapper', { data: InetSocketAddress }),
+    unix: object('UnixSocketAddressWrapper', { data: UnixSocketAddress }),
+    fd: object('FdSocketAddressWrapper', {
+      data: object('String', { str: str('name that getfd gave to a descriptor') }),
+    }),
+  },
+});
+const COMMON = {
+  logfile: opt(str('file for what is received, which is not supported')),
+  logappend: opt(bool('keep what is in the log file')),
+};
+const ChardevSocket = object('ChardevSocket', {
+  addr: SocketAddressLegacy,
+  'tls-creds': opt(str('TLS, which is not supported')),
+  'tls-authz': opt(str('TLS, which is not supported')),
+  server: opt(bool('listen instead of connecting'), true),
+  wait: opt(bool('of a server; checked, and nobody waits')),
+  nodelay: opt(bool('always on')),
+  telnet: opt(bool('not supported')),
+  tn3270: opt(bool('not supported')),
+  websocket: opt(bool('not supported')),
+  reconnect: opt(int('int64', 'of a client: seconds before each new attempt; 0 for none')),
+  ...COMMON,
+});
+const ChardevBackend = union('ChardevBackend', {
+  base: { type: enumeration('ChardevBackendKind', ['socket', 'null'], 'type of the backend') },
+  discriminator: 'type',
+  branches: {
+    socket: object('ChardevSocketWrapper', { data: ChardevSocket }),
+    null: object('ChardevCommonWrapper', { data: object('ChardevCommon', COMMON) }),
+  },
+});
+export const chardevAdd = command('chardev-add', {
+  doc: 'Add a character device.',
+  since: '0.1',
+  args: { id: str('id, which must be free'), backend: ChardevBackend },
+  returns: object('ChardevReturn', { pty: opt(str('name of a pseudo terminal; never here')) }),
+});
+export const chardevRemove = command('chardev-remove', {
+  doc: 'Remove a character device that nobody uses.',
+  since: '0.1',
+  args: { id: str('id of the character device') },
+});
+export const chardevSendBreak = command('chardev-send-break', {
+  doc: 'Send a break; sockets and null know none.',
+  since: '0.1',
+  args: { id: str('id of the character device') },
 });

@@ -1,6 +1,6 @@
 import type { EventNotifiers } from '../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../devices/core/host-memory.js';
-import { openChardev, openMonitorChardev, type CharServices, type Opened } from './chardev/open.js';
+import { openChardev, openMonitorChardev, type Opened } from './chardev/open.js';
 import { CharTable } from './chardev/table.js';
 import type {
   CharEndpoint,
@@ -75,7 +75,8 @@ export class MachineHost {
   constructor(options: MachineHostOptions) {
     this.#options = options;
     this.name = options.config.name;
-    this.#chardevs = new CharTable(options.limits.chardevs);
+    const { loadNative: native, limits, log } = options;
+    this.#chardevs = new CharTable({ native, limits, log });
     this.#events = new EventHub({ ringSize: options.limits['event-ring'] });
     this.#feed = new EventFeed(this.#events, options.limits['event-bytes']);
     const dispatcher = new Dispatcher({
@@ -188,8 +189,7 @@ export class MachineHost {
     endpoint: MonitorEndpoint,
     accept: (connection: Connection) => void,
   ): Promise<void> {
-    const services = this.#charServices;
-    const opened = await openMonitorChardev(this.#chardevs, { id, endpoint }, accept, services);
+    const opened = await openMonitorChardev(this.#chardevs, { id, endpoint }, accept);
     await this.#first(endpoint, opened);
   }
   async #openChardevs(): Promise<void> {
@@ -198,7 +198,7 @@ export class MachineHost {
   }
   async #openChardev(chardev: ChardevConfig): Promise<Opened> {
     try {
-      return await openChardev(this.#chardevs, chardev, this.#charServices);
+      return await openChardev(this.#chardevs, chardev);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       throw new Error(`${chardev.origin}: ${reason}`, { cause: error });
@@ -209,10 +209,6 @@ export class MachineHost {
     if (firstClient === undefined) return;
     this.#options.onWaiting(endpoint);
     await firstClient;
-  }
-  get #charServices(): CharServices {
-    const { loadNative: native, limits, log } = this.#options;
-    return { native, limits, log };
   }
   #newMonitor(pretty: boolean): Monitor {
     const { log, limits } = this.#options;

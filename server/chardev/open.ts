@@ -1,20 +1,10 @@
-import type { Log } from '../../devices/core/device.js';
 import type { CharEndpoint } from '../config.js';
-import type { Limits } from '../limits.js';
-import type { LoadNative } from '../os/native.js';
 import type { Connection } from '../transport/connection.js';
 import { openEndpoint } from '../transport/endpoint.js';
 import { idleBackend, type CharBackend } from './backend.js';
 import { ByteChannel } from './byte-channel.js';
 import { endpointBackend } from './endpoint-backend.js';
-import type { Chardev, CharTable } from './table.js';
-
-/** What character devices need of the daemon. */
-export interface CharServices {
-  readonly native: LoadNative;
-  readonly limits: Limits;
-  readonly log: Log;
-}
+import { close, type Chardev, type CharServices, type CharTable } from './table.js';
 
 /** A character device that is open, and the first peer for `wait`. */
 export interface Opened {
@@ -46,9 +36,8 @@ const openBackend = async (
 export const openChardev = async (
   table: CharTable,
   { id, endpoint }: { readonly id: string; readonly endpoint: CharEndpoint },
-  services: CharServices,
 ): Promise<Opened> => {
-  const { limits, log } = services;
+  const { limits, log } = table.services;
   const channel = new ByteChannel({
     log,
     unreadBytes: limits['chardev-bytes'],
@@ -56,7 +45,7 @@ export const openChardev = async (
   });
   table.checkFree(id);
   const accept = (connection: Connection): void => channel.accept(connection);
-  const { backend, firstClient } = await openBackend(id, endpoint, accept, services);
+  const { backend, firstClient } = await openBackend(id, endpoint, accept, table.services);
   return enter(table, { id, backend, channel }, firstClient);
 };
 
@@ -69,10 +58,9 @@ export const openMonitorChardev = async (
   table: CharTable,
   { id, endpoint }: { readonly id: string; readonly endpoint: CharEndpoint },
   accept: (connection: Connection) => void,
-  services: CharServices,
 ): Promise<Opened> => {
   table.checkFree(id);
-  const { backend, firstClient } = await openBackend(id, endpoint, accept, services);
+  const { backend, firstClient } = await openBackend(id, endpoint, accept, table.services);
   return enter(table, { id, backend, channel: undefined }, firstClient);
 };
 
@@ -84,7 +72,7 @@ const enter = async (
   try {
     table.add(chardev);
   } catch (error) {
-    await chardev.backend.close();
+    await close(chardev);
     throw error;
   }
   return { firstClient };

@@ -1,8 +1,18 @@
 import type { CharDevices, CharFrontEnd } from '../../devices/core/char-device.js';
+import type { Log } from '../../devices/core/device.js';
 import { refused } from '../../schema/error.js';
+import type { Limits } from '../limits.js';
 import { QomObject } from '../machine/qom.js';
+import type { LoadNative } from '../os/native.js';
 import type { CharBackend } from './backend.js';
 import type { ByteChannel } from './byte-channel.js';
+
+/** What character devices need of the daemon. */
+export interface CharServices {
+  readonly native: LoadNative;
+  readonly limits: Limits;
+  readonly log: Log;
+}
 
 /** One character device and who uses it. */
 export interface Chardev {
@@ -16,22 +26,23 @@ export interface Chardev {
 export class CharTable implements CharDevices {
   /** `/chardevs`. */
   readonly container = new QomObject('container');
-  readonly #limit: number;
+  /** What opening one needs. */
+  readonly services: CharServices;
   readonly #chardevs = new Map<string, Chardev>();
   readonly #claimed = new Set<Chardev>();
+  #isClosed = false;
 
-  /** @param limit character devices at a time */
-  constructor(limit: number) {
-    this.#limit = limit;
+  constructor(services: CharServices) {
+    this.services = services;
   }
 
   /** @throws QmpError, as QEMU, when the id is taken or there are too many */
   checkFree(id: string): void {
     if (this.#chardevs.has(id)) throw refused(`Chardev with id '${id}' already exists`);
-    if (this.#chardevs.size >= this.#limit)
-      throw refused(
-        `Failed to add chardev '${id}': there are ${String(this.#limit)} already, the limit`,
-      );
+    const limit = this.services.limits.chardevs;
+    if (this.#chardevs.size >= limit)
+      throw refused(`Failed to add chardev '${id}': there are ${String(limit)} already, the limit`);
+    if (this.#isClosed) throw refused(`Failed to add chardev '${id}': the machine is ending`);
   }
 
   /** @throws QmpError as `checkFree` */
@@ -79,13 +90,15 @@ export class CharTable implements CharDevices {
 
   /** Closes all. Safe to call twice. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const all = this.list();
     this.#chardevs.clear();
     for (const chardev of all) await close(chardev);
   }
 }
 
-const close = async ({ backend, channel }: Chardev): Promise<void> => {
+/** Closes both sides. */
+export const close = async ({ backend, channel }: Chardev): Promise<void> => {
   await backend.close();
   channel?.close();
 };

@@ -20,7 +20,12 @@ export const adoptClient = (protocol: string, fdname: string, context: CommandCo
     if (!fstatSync(fd).isSocket()) throw refused('parameter @fdname must name a socket');
     const inactive = Object.hasOwn(NOT_IN_USE, protocol) ? NOT_IN_USE[protocol] : undefined;
     if (inactive !== undefined) throw new QmpError('DeviceNotActive', inactive);
-    throw refused(`protocol '${protocol}' is invalid`);
+    const chardev = context.machine.options.chardevs.get(protocol);
+    if (chardev === undefined) throw refused(`protocol '${protocol}' is invalid`);
+    const { backend, channel } = chardev;
+    if (backend.adopt === undefined || channel?.connected === true)
+      throw refused('Could not add client');
+    backend.adopt(fd);
   } catch (error) {
     closeSync(fd);
     throw error;

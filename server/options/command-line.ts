@@ -10,7 +10,14 @@ import { LOG_LEVELS, type LogLevel } from '../log.js';
 import type { GlobalSetting } from '../machine/machine.js';
 import { CommandLineError, Parameters, parseOpts } from './keyval.js';
 import { MachineOption, readMemory, type MemoryChoice } from './machine.js';
-import { readChardev, readEndpoint, readMon, resolveMons, type MonOption } from './monitors.js';
+import {
+  checkMonitor,
+  readChardev,
+  readEndpoint,
+  readMon,
+  resolveMons,
+  type MonOption,
+} from './monitors.js';
 import { readNuma, type NumaNodeSetting } from './numa.js';
 import { readDevice, readGlobal, readObject } from './objects.js';
 import { UNUSED_OPTIONS } from './unused.js';
@@ -116,6 +123,7 @@ const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
   'qmp-pretty': (draft, origin, text) => readQmp(draft, origin, text, true),
   qtest: (draft, origin, text) => {
     draft.qtest = readEndpoint(origin, text);
+    checkMonitor(origin, draft.qtest);
   },
   'qtest-log': (draft, _origin, text) => {
     draft.qtestLog = text;
@@ -179,7 +187,11 @@ const PRINTING: Readonly<Record<string, Exclude<Invocation['kind'], 'run'>>> = {
 const readQmp = (draft: Draft, origin: string, text: string, pretty: boolean): void => {
   if (text.startsWith('chardev:'))
     draft.mons.push({ origin, chardev: text.slice('chardev:'.length), pretty });
-  else draft.monitors.push({ endpoint: readEndpoint(origin, text), pretty });
+  else {
+    const endpoint = readEndpoint(origin, text);
+    checkMonitor(origin, endpoint);
+    draft.monitors.push({ endpoint, pretty });
+  }
 };
 
 /** `HOST:PORT` or `[HOST]:PORT`. @throws CommandLineError */

@@ -1,5 +1,7 @@
 import type { ChardevConfig, MonitorConfig, MonitorEndpoint } from '../config.js';
+import { isLoopback } from '../transport/inet.js';
 import { CommandLineError, Parameters, parseOpts } from './keyval.js';
+import { readSocket } from './socket.js';
 
 /** `-chardev`, `-mon`, `-qmp`: where monitors meet their clients. */
 
@@ -25,53 +27,6 @@ const IDLE_BACKENDS = [
 ];
 const isIdentifier = (text: string): boolean => /^[A-Za-z][A-Za-z0-9._-]*$/.test(text);
 
-/** `socket`: `path` or `fd`; listening with `server=on`, else connecting. @throws CommandLineError */
-const socketEndpoint = (origin: string, given: Parameters): MonitorEndpoint => {
-  const path = given.take('path');
-  const fd = given.take('fd');
-  const server = given.takeBool('server') ?? false;
-  const wait = given.takeBool('wait');
-  const host = given.take('host') ?? given.take('port');
-  given.ignore(['reconnect', 'reconnect-ms', 'logfile', 'logappend', 'mux']);
-  for (const key of ['telnet', 'tn3270', 'websocket', 'abstract'])
-    if (given.takeBool(key) === true)
-      throw new CommandLineError(
-        origin,
-        `'${key}=on' is not supported: use a UNIX socket with a path`,
-      );
-  given.ignore(['tight']);
-  given.end();
-  if (host !== undefined)
-    throw new CommandLineError(
-      origin,
-      'TCP is not supported: use a UNIX socket, or --listen for WebSocket',
-    );
-  if (wait !== undefined && !server)
-    throw new CommandLineError(
-      origin,
-      "'wait' option is incompatible with socket in client connect mode",
-    );
-  if (fd !== undefined) return fdEndpoint(origin, fd, path, server);
-  if (path === undefined || path === '')
-    throw new CommandLineError(origin, "a socket needs 'path' or 'fd'");
-  return server
-    ? { kind: 'unix-listen', path, wait: wait ?? true }
-    : { kind: 'unix-connect', path };
-};
-
-const fdEndpoint = (
-  origin: string,
-  fd: string,
-  path: string | undefined,
-  listening: boolean,
-): MonitorEndpoint => {
-  if (path !== undefined)
-    throw new CommandLineError(origin, "give either 'path' or 'fd', not both");
-  if (!/^[0-9]{1,9}$/.test(fd))
-    throw new CommandLineError(origin, `'fd' expects the number of a descriptor, not '${fd}'`);
-  return { kind: 'unix-fd', fd: Number(fd), listening };
-};
-
 /** @throws CommandLineError when the backend, the id or a parameter is bad */
 export const readChardev = (origin: string, text: string): ChardevConfig => {
   const given = new Parameters(origin, parseOpts(text, 'backend'));
@@ -80,7 +35,7 @@ export const readChardev = (origin: string, text: string): ChardevConfig => {
   const id = given.take('id');
   if (id === undefined) throw new CommandLineError(origin, 'chardev: no id specified');
   if (!isIdentifier(id)) throw new CommandLineError(origin, "Parameter 'id' expects an identifier");
-  if (backend === 'socket') return { origin, id, endpoint: socketEndpoint(origin, given) };
+  if (backend === 'socket') return { origin, id, endpoint: readSocket(origin, given) };
   if (backend === 'stdio') {
     given.ignore(['signal', 'mux', 'logfile', 'logappend']);
     given.end();
@@ -129,26 +84,46 @@ export const resolveMons = (
       );
     if (taken.has(chardev)) throw new CommandLineError(origin, `chardev "${chardev}" is in use`);
     taken.add(chardev);
+    checkMonitor(origin, found.endpoint);
     return { label: chardev, endpoint: found.endpoint, pretty };
   });
 };
 
-/** `-qmp` and `-qtest`: `unix:PATH[,server=on][,wait=off]` or `stdio`. @throws CommandLineError */
+/** A monitor must not be open to other hosts: QMP knows no token. @throws CommandLineError */
+export const checkMonitor = (origin: string, endpoint: MonitorEndpoint): void => {
+  if (!('host' in endpoint) || isLoopback(endpoint.host)) return;
+  throw new CommandLineError(
+    origin,
+    `a socket that controls the machine may use loopback addresses only, not '${endpoint.host}': use --listen with --token-file`,
+  );
+};
+
+/** `HOST:PORT`, `:PORT` or `[HOST]:PORT`, and options. @throws CommandLineError */
+const tcpParameters = (origin: string, text: string): Parameters => {
+  const [[, where] = ['', ''], ...rest] = parseOpts(text, 'addr');
+  const match = /^(?:\[([^\]]*)\]|([^:]*)):([^:]+)$/.exec(where);
+  if (match === null) throw new CommandLineError(origin, `'${where}' is not HOST:PORT`);
+  const host = match[1] ?? match[2] ?? '';
+  return new Parameters(origin, [['host', host], ['port', match[3] ?? ''], ...rest]);
+};
+
+/** `-qmp` and `-qtest`: `unix:PATH`, `tcp:HOST:PORT`, each `[,server=on][,wait=off]`, or `stdio`. @throws CommandLineError */
 export const readEndpoint = (origin: string, text: string): MonitorEndpoint => {
   if (text === 'stdio') return { kind: 'stdio' };
   const colon = text.indexOf(':');
   const scheme = colon < 0 ? text : text.slice(0, colon);
   if (scheme === 'unix') {
     const given = new Parameters(origin, parseOpts(text.slice(colon + 1), 'path'));
-    return socketEndpoint(origin, given);
+    return readSocket(origin, given);
   }
-  if (['tcp', 'telnet', 'websocket', 'tn3270'].includes(scheme))
+  if (scheme === 'tcp') return readSocket(origin, tcpParameters(origin, text.slice(colon + 1)));
+  if (['telnet', 'websocket', 'tn3270'].includes(scheme))
     throw new CommandLineError(
       origin,
-      `'${scheme}' is not supported: use unix:PATH, stdio, or --listen for WebSocket`,
+      `'${scheme}' is not supported: use unix:PATH, tcp:HOST:PORT, stdio, or --listen for WebSocket`,
     );
   throw new CommandLineError(
     origin,
-    `'${text}' is not a valid char driver: use unix:PATH or stdio`,
+    `'${text}' is not a valid char driver: use unix:PATH, tcp:HOST:PORT or stdio`,
   );
 };

@@ -5,7 +5,7 @@ import type { JsonObject } from '../../schema/json.js';
 import type { Connection } from './connection.js';
 import type { EndpointOptions, OpenEndpoint } from './endpoint.js';
 import { descriptorOf } from './late-connection.js';
-import { connectTcp, familyOf, listenTcp } from './tcp.js';
+import { familyOf } from './inet.js';
 import { adoptUnix, connectUnix, listenUnix, type Endpoint } from './unix.js';
 
 /** A socket that listens for clients, or the one that connects to its only client again and again. */
@@ -115,7 +115,7 @@ export class OpenSocket implements OpenEndpoint {
     this.#arrived();
   };
 
-  #meet(): Promise<Endpoint> | Endpoint {
+  async #meet(): Promise<Endpoint> {
     const endpoint = this.#endpoint;
     const { native } = this.#options;
     const onConnection = this.#onConnection;
@@ -129,9 +129,9 @@ export class OpenSocket implements OpenEndpoint {
           ? listenUnix({ fd: endpoint.fd, native, onConnection })
           : adoptUnix({ fd: endpoint.fd, native }, onConnection);
       case 'tcp-listen':
-        return listenTcp(endpoint, onConnection);
+        return (await import('./tcp.js')).listenTcp(endpoint, onConnection);
       case 'tcp-connect':
-        return connectTcp(endpoint, onConnection);
+        return (await import('./tcp.js')).connectTcp(endpoint, onConnection);
     }
   }
 

@@ -8,14 +8,6 @@ import type { Endpoint, OnConnection } from './unix.js';
 
 const MAX_PORT = 65_535;
 
-/** Family of a numeric address, in QEMU's words. */
-export const familyOf = (host: string): 'ipv4' | 'ipv6' | undefined =>
-  (({ 4: 'ipv4', 6: 'ipv6' }) as const)[isIP(host)];
-
-/** Whether only programs of this host can reach the address. */
-export const isLoopback = (host: string): boolean =>
-  host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
-
 const unresolved = ({ host, port }: InetAddress, reason: string, cause?: unknown): Error =>
   new Error(`address resolution failed for ${host}:${port}: ${reason}`, { cause });
 

@@ -1,7 +1,7 @@
 import { CharTable } from '../../server/chardev/table.js';
 import { commandTable } from '../../server/commands/table.js';
 import type { CommandTable } from '../../server/dispatch/dispatcher.js';
-import { LIMITS } from '../../server/limits.js';
+import { limitsWith } from '../../server/limits.js';
 import { createLog } from '../../server/log.js';
 import { buildMachine } from '../../server/machine/build.js';
 import type { Machine } from '../../server/machine/machine.js';
@@ -59,11 +59,17 @@ export const startMachine = async (
   if (config === undefined) throw new Error('the words describe no machine');
   const events: { name: string; data: unknown }[] = [];
   const loader = new NativeLoader();
+  const chardevs = new CharTable({
+    native: loader.load,
+    limits: limitsWith(),
+    log: createLog('silent'),
+  });
+  t.teardown(() => chardevs.close());
   const machine = await buildMachine(config, {
     log: createLog('silent'),
     hostMemory: new NativeHostMemory(loader),
     eventNotifiers: new NativeEventNotifiers(loader.load),
-    chardevs: new CharTable(LIMITS.chardevs.default),
+    chardevs,
     sharedObjects: new NativeSharedObjects(loader),
     turn: new Turn(),
     emit: (event, data) => void events.push({ name: event.name, data }),

@@ -146,7 +146,7 @@ t.test('monitors: listening waits by default, short forms, two steps, pretty', a
     ['unix:path=/a,server=on,wait=off', listen('/a', false)],
     ['unix:/a,,b,server=on', listen('/a,b', true)],
     ['unix:/a', { kind: 'unix-connect', path: '/a' }],
-    ['unix:/a,reconnect=1', { kind: 'unix-connect', path: '/a' }],
+    ['unix:/a,reconnect=1', { kind: 'unix-connect', path: '/a', reconnectMs: 1000 }],
     ['stdio', { kind: 'stdio' }],
   ] as const)
     t.strictSame(machine('-qmp', text).monitors, [{ endpoint, pretty: false }], text);
@@ -309,7 +309,10 @@ t.test('a bad option is one line with option, value and rule', async (t) => {
     [['-global', 'foo'], "-global foo: 'foo' is not DRIVER.PROPERTY=VALUE"],
     [['-chardev', 'socket'], '-chardev socket: chardev: no id specified'],
     [['-chardev', 'nosuch,id=a'], "-chardev nosuch,id=a: 'nosuch' is not a valid char driver name"],
-    [['-chardev', 'socket,id=a'], "-chardev socket,id=a: a socket needs 'path' or 'fd'"],
+    [
+      ['-chardev', 'socket,id=a'],
+      "-chardev socket,id=a: a socket needs 'path', 'fd', or 'host' and 'port'",
+    ],
     [
       ['-chardev', 'socket,id=a,fd=x'],
       "-chardev socket,id=a,fd=x: 'fd' expects the number of a descriptor, not 'x'",
@@ -332,11 +335,14 @@ t.test('a bad option is one line with option, value and rule', async (t) => {
       ['-chardev', 'stdio,id=p', '-qmp', 'chardev:p', '-qmp', 'chardev:p'],
       '-qmp chardev:p: chardev "p" is in use',
     ],
-    [['-qmp', 'foo'], "-qmp foo: 'foo' is not a valid char driver: use unix:PATH or stdio"],
-    [['-qmp', 'unix:'], "-qmp unix:: a socket needs 'path' or 'fd'"],
     [
-      ['-qmp', 'tcp:127.0.0.1:1,server=on'],
-      "-qmp tcp:127.0.0.1:1,server=on: 'tcp' is not supported: use unix:PATH, stdio, or --listen for WebSocket",
+      ['-qmp', 'foo'],
+      "-qmp foo: 'foo' is not a valid char driver: use unix:PATH, tcp:HOST:PORT or stdio",
+    ],
+    [['-qmp', 'unix:'], "-qmp unix:: a socket needs 'path', 'fd', or 'host' and 'port'"],
+    [
+      ['-qmp', 'tcp:192.0.2.1:1,server=on'],
+      "-qmp tcp:192.0.2.1:1,server=on: a socket that controls the machine may use loopback addresses only, not '192.0.2.1': use --listen with --token-file",
     ],
     [
       ['-qmp', 'unix:/a,wait=off'],
