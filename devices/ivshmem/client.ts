@@ -1,4 +1,4 @@
-import type { QmpError} from '../../schema/error.js';
+import type { QmpError } from '../../schema/error.js';
 import { refused } from '../../schema/error.js';
 import type { CharFrontEnd } from '../core/char-device.js';
 import type { DeviceContext } from '../core/device.js';
