@@ -183,6 +183,7 @@ const PARTS = {
       LOAD_SUBSCRIBERS: '1000',
       LOAD_EVENTS: '1000',
     }),
+  doorbells: () => tests(['test/server/ivshmem/peers.test.ts'], { IVSHMEM_ROUNDS: '100000' }),
   'fuzzed chunks': () => tests(['test/load/fuzz-bytes.test.ts'], { FUZZ_CHUNKS: '500000' }),
 };
 
