@@ -3,6 +3,7 @@ import { cxlDownstream } from './cxl-downstream/index.js';
 import { cxlRootPort } from './cxl-rp/index.js';
 import { cxlSwitchMailboxCci } from './cxl-switch-mailbox-cci/index.js';
 import { cxlUpstream } from './cxl-upstream/index.js';
+import { cxlType3 } from './cxl-type3/index.js';
 import { dynamicMdevice } from './dynamic-mdevice/index.js';
 import { edu } from './edu/index.js';
 import { iopmem } from './iopmem/index.js';
@@ -23,6 +24,7 @@ export const userDeviceTypes: readonly DeviceType[] = [
   cxlRootPort,
   cxlSwitchMailboxCci,
   cxlUpstream,
+  cxlType3,
   dynamicMdevice,
   edu,
   iopmem,

@@ -2,6 +2,7 @@ import * as absent from './absent.js';
 import * as board from './board.js';
 import * as chardev from './chardev.js';
 import * as control from './control.js';
+import * as cxl from './cxl.js';
 import * as descriptors from './descriptors.js';
 import * as events from './events.js';
 import * as guest from './guest.js';
@@ -26,6 +27,7 @@ export const subjects: readonly Subject[] = [
   { title: 'Devices', module: qdev },
   { title: 'PCI', module: pci },
   { title: 'Memory', module: memory },
+  { title: 'CXL', module: cxl },
   { title: 'Character devices', module: chardev },
   { title: 'Guest side', module: guest },
   { title: 'Board', module: board },

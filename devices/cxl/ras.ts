@@ -19,6 +19,35 @@ const LOG_DWORDS = 16;
 /** DWORDs that one record may bring. reference/cxl.md §7.1. */
 const HEADER_DWORDS = 32;
 
+/** Status bits of uncorrectable errors, as QMP names them. */
+export const UNCORRECTABLE_BIT = {
+  'cache-data-parity': 0,
+  'cache-address-parity': 1,
+  'cache-be-parity': 2,
+  'cache-data-ecc': 3,
+  'mem-data-parity': 4,
+  'mem-address-parity': 5,
+  'mem-be-parity': 6,
+  'mem-data-ecc': 7,
+  'reinit-threshold': 8,
+  'rsvd-encoding': 9,
+  'poison-received': 10,
+  'receiver-overflow': 11,
+  internal: 14,
+  'cxl-ide-tx': 15,
+  'cxl-ide-rx': 16,
+} as const;
+/** Status bits of correctable errors. */
+export const CORRECTABLE_BIT = {
+  'cache-data-ecc': 0,
+  'mem-data-ecc': 1,
+  'crc-threshold': 2,
+  'retry-threshold': 3,
+  'cache-poison-received': 4,
+  'mem-poison-received': 5,
+  physical: 6,
+} as const;
+
 /** One uncorrectable error: the number of its status bit, and the header that goes to the log. */
 export interface UncorrectableError {
   readonly bit: number;

@@ -1,7 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { refused } from '../../schema/error.js';
 import type { Device, DeviceContext, DeviceState, ResetType } from '../core/device.js';
-import { addAer, addPcieCapability, addSerialNumber } from '../pci/capabilities.js';
+import { addAer, AER, addPcieCapability, addSerialNumber } from '../pci/capabilities.js';
 import { PciFunction } from '../pci/function.js';
 import type { PciDevice, PciIdentity } from '../pci/function.js';
 import { MsiX } from '../pci/msix.js';
@@ -25,6 +25,7 @@ import type { CapacityReports } from './dynamic-capacity.js';
 import { MAILBOX_VECTOR } from './mailbox.js';
 import type { Media } from './media.js';
 import { CXL_MEMORY_TARGET, type CxlMemoryTarget, type MemoryFault } from './memory-target.js';
+import type { UncorrectableError } from './ras.js';
 import { Type3Backends } from './type3-backends.js';
 import { NO_SERIAL, type Type3Properties } from './type3-properties.js';
 import { Type3State } from './type3-state.js';
@@ -40,6 +41,9 @@ const IDENTITY = {
 const LAYOUT = { MSIX: 0x40, EXPRESS: 0x80, SERIAL: 0x100, DOE: 0x190, AER: 0x200 } as const;
 /** Behind the flex bus DVSEC where that has moved up. */
 const DOE_WITH_SERIAL = 0x1a0;
+/** Internal errors in the AER status registers. PCIe 6.0 §7.8.4.2, §7.8.4.5 */
+const UNCORRECTABLE_INTERNAL = 1 << 22;
+const CORRECTABLE_INTERNAL = 1 << 14;
 const VECTORS = 8;
 const DOE_VECTOR = 0;
 const BAR = { COMPONENT: 0, DEVICE: 2, MSIX: 4 } as const;
@@ -64,6 +68,10 @@ export interface CxlMemoryDevice extends Device {
   readonly component: ComponentRegisters;
   /** @throws Error before realize */
   readonly state: Type3State;
+  /** Records uncorrectable errors of the link that are not masked, and reports them by AER. */
+  injectUncorrectable(errors: readonly UncorrectableError[]): void;
+  /** @param bit of the correctable error status */
+  injectCorrectable(bit: number): void;
 }
 export const CXL_MEMORY_DEVICE = new Offer<CxlMemoryDevice>('CXL memory device');
 
@@ -257,6 +265,21 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
     const fault = media.fault(range, manager?.capacity);
     if (fault === undefined) media.write(address, from);
     return fault;
+  }
+
+  // Errors of the link.
+
+  injectUncorrectable(errors: readonly UncorrectableError[]): void {
+    if (this.component.ras?.injectUncorrectable(errors) !== undefined)
+      this.#reportError(AER.UNCORRECTABLE_STATUS, UNCORRECTABLE_INTERNAL);
+  }
+  injectCorrectable(bit: number): void {
+    if (this.component.ras?.injectCorrectable(bit) === true)
+      this.#reportError(AER.CORRECTABLE_STATUS, CORRECTABLE_INTERNAL);
+  }
+  #reportError(register: number, bit: number): void {
+    const at = LAYOUT.AER + register;
+    this.pci.config.set(at, 4, this.pci.config.get(at, 4) | bit);
   }
 
   // Saved state.

@@ -5,6 +5,7 @@ import type * as guest from '../../schema/guest.js';
 import type { Handlers } from '../../schema/lang.js';
 import type { Machine } from '../machine/machine.js';
 import { withMemDriver } from '../machine/guest-drivers.js';
+import { decodeBase64 } from './base64.js';
 import type { CommandContext } from './context.js';
 
 const functionOf = (machine: Machine, id: string): PciFunction => {
@@ -62,14 +63,6 @@ const bulkLength = (name: 'length' | 'data', length: number): number => {
     throw refused(`Parameter '${name}' expects at most ${String(BULK_LIMIT)} bytes`);
   return length;
 };
-/** @throws QmpError when `text` is no base64 */
-const decodeBase64 = (text: string): Buffer => {
-  const bytes = Buffer.from(text, 'base64');
-  if (bytes.toString('base64').replace(/=+$/, '') !== text.replace(/=+$/, ''))
-    throw refused(`Parameter 'data' expects base64`);
-  return bytes;
-};
-
 export const guestHandlers = {
   'mem-attach': ({ id, size, offset }, { machine, client }) =>
     withMemDriver(machine, id, client.gone, (driver) => driver.attach({ size, offset })),
@@ -109,7 +102,7 @@ export const guestHandlers = {
     if (data !== undefined) {
       if (size !== undefined || value !== undefined)
         throw refused(`'data' excludes 'size' and 'value'`);
-      const bytes = decodeBase64(data);
+      const bytes = decodeBase64('data', data);
       const at = checkRange(fn, id, bar, offset, bulkLength('data', bytes.length));
       fn.writeBarBytes(bar, at.offset, bytes);
       return;

@@ -11,6 +11,7 @@ import { absentHandlers } from './absent.js';
 import { boardHandlers } from './board.js';
 import { chardevHandlers } from './chardev.js';
 import { controlHandlers, type ControlServices } from './control.js';
+import { cxlHandlers } from './cxl.js';
 import { descriptorHandlers } from './descriptors.js';
 import { eventHandlers } from './events.js';
 import { guestHandlers } from './guest.js';
@@ -54,6 +55,7 @@ export const commandTable = (native: ControlServices['native']): CommandTable =>
     ...boardHandlers,
     ...control,
     ...chardevHandlers,
+    ...cxlHandlers,
     ...descriptorHandlers,
     ...eventHandlers,
     ...guestHandlers,

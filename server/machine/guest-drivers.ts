@@ -1,4 +1,5 @@
 import { asAttachmentHolder, DynamicMdeviceDriver } from '../../devices/dynamic-mdevice/index.js';
+import { CxlDriver } from '../../devices/cxl/driver.js';
 import { refused } from '../../schema/error.js';
 import type { DeviceEntry } from './device-entry.js';
 import { FunctionAccess } from './guest-access.js';
@@ -7,6 +8,7 @@ import type { Machine } from './machine.js';
 /** The built-in drivers' ways to the devices of one machine, one per device. */
 export class GuestDrivers {
   readonly #access = new WeakMap<DeviceEntry, FunctionAccess>();
+  readonly #cxl = new WeakMap<DeviceEntry, CxlDriver>();
 
   access(machine: Machine, entry: DeviceEntry, name: string): FunctionAccess {
     const known = this.#access.get(entry);
@@ -16,6 +18,15 @@ export class GuestDrivers {
     const access = new FunctionAccess(entry.pci.pci, { name, messages });
     this.#access.set(entry, access);
     return access;
+  }
+
+  /** The driver of a device with a CXL mailbox; it remembers what it was offered. */
+  cxl(machine: Machine, entry: DeviceEntry, name: string): CxlDriver {
+    const known = this.#cxl.get(entry);
+    if (known !== undefined) return known;
+    const driver = new CxlDriver(this.access(machine, entry, name));
+    this.#cxl.set(entry, driver);
+    return driver;
   }
 }
 
@@ -38,4 +49,19 @@ export const withMemDriver = <T>(
   const access = machine.drivers.access(machine, entry, name);
   const driver = new DynamicMdeviceDriver(access, holder, { signal });
   return machine.turn.outside(work(driver));
+};
+
+/**
+ * Runs `work` with the driver of a device with a CXL mailbox; the machine's turn is given up
+ * meanwhile.
+ *
+ * @throws QmpError when there is no such device, or it has no mailbox
+ */
+export const withCxlDriver = <T>(
+  machine: Machine,
+  name: string,
+  work: (driver: CxlDriver) => Promise<T>,
+): Promise<T> => {
+  const entry = machine.devices.find(name);
+  return machine.turn.outside(work(machine.drivers.cxl(machine, entry, name)));
 };
