@@ -80,7 +80,4 @@ export class SparseBackend implements MemdevBackend {
   release(): void {
     this.owner = undefined;
   }
-  flush(): Promise<void> {
-    return Promise.resolve();
-  }
 }
