@@ -73,6 +73,9 @@ export class SparseBackend implements MemdevBackend {
     this.id = id;
     this.memory = new SparseMemory(size);
   }
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
   claim(owner: string): void {
     if (this.owner !== undefined) throw refused(`can't use already busy memdev: ${this.id}`);
     this.owner = owner;
