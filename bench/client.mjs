@@ -26,14 +26,14 @@ export class Client {
     socket.on('error', (error) => this.#fail(error));
   }
 
-  /** Connects, retrying each millisecond until the socket is there, and reads the greeting. */
-  static async open(path, { timeoutMs = 20_000, alive = () => true } = {}) {
+  /** Connects, retrying each millisecond until the socket is there, and reads the greeting, if any. */
+  static async open(path, { timeoutMs = 20_000, alive = () => true, greets = true } = {}) {
     const end = performance.now() + timeoutMs;
     for (;;) {
       const socket = await tryConnect(path);
       if (socket !== undefined) {
         const client = new Client(socket);
-        await client.#until(1);
+        if (greets) await client.#until(1);
         return client;
       }
       if (!alive() || performance.now() > end) throw new Error(`nobody listens on ${path}`);
@@ -43,18 +43,23 @@ export class Client {
 
   /** Sends one request (an object) and waits for `lines` lines: its reply, and events if any. */
   async call(request, lines = 1) {
+    await this.line(JSON.stringify(request), lines);
+  }
+
+  /** Sends one line and waits for `lines` lines. */
+  async line(text, lines = 1) {
     const waiting = this.#until(this.#lines + lines);
-    this.#socket.write(`${JSON.stringify(request)}\n`);
+    this.#socket.write(`${text}\n`);
     await waiting;
   }
 
   /**
-   * Keeps `inFlight` copies of `request` outstanding for `ms`.
+   * Keeps `inFlight` copies of `request` (an object, or a text with its line end) outstanding for `ms`.
    *
    * @returns replies per second
    */
   async rate(request, inFlight, ms) {
-    const one = `${JSON.stringify(request)}\n`;
+    const one = typeof request === 'string' ? request : `${JSON.stringify(request)}\n`;
     const batches = Array.from({ length: inFlight + 1 }, (_, n) => Buffer.from(one.repeat(n)));
     const start = performance.now();
     const first = this.#lines;

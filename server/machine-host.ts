@@ -181,15 +181,19 @@ export class MachineHost {
     this.#qtest = server;
     // Of machines that were built first.
     if (this.#machine !== undefined) server.attach(this.#machine);
-    await this.#openServed('qtest', config.endpoint, (connection) => server.accept(connection));
+    // No descriptors come here, and the host's own sockets answer single requests sooner.
+    const services = { ...this.#chardevs.services, native: () => undefined };
+    const accept = (connection: Connection): void => server.accept(connection);
+    await this.#openServed('qtest', config.endpoint, accept, services);
   }
   /** Opens a character device whose clients, any number of them, we serve. */
   async #openServed(
     id: string,
     endpoint: MonitorEndpoint,
     accept: (connection: Connection) => void,
+    services = this.#chardevs.services,
   ): Promise<void> {
-    const opened = await openMonitorChardev(this.#chardevs, { id, endpoint }, accept);
+    const opened = await openMonitorChardev(this.#chardevs, { id, endpoint }, accept, services);
     await this.#first(endpoint, opened);
   }
   async #openChardevs(): Promise<void> {

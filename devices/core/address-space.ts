@@ -22,6 +22,8 @@ const LEAVES = 8;
 class KnownLeaves {
   readonly #root: MemoryRegion;
   #leaves: KnownLeaf[] = [];
+  /** The one that served last. */
+  #last: KnownLeaf | undefined;
   #version = -1;
 
   constructor(root: MemoryRegion) {
@@ -35,10 +37,14 @@ class KnownLeaves {
     if (at > Number.MAX_SAFE_INTEGER || this.#root.kind === 'alias') return undefined;
     if (this.#version !== this.#root.version) {
       this.#leaves = [];
+      this.#last = undefined;
       this.#version = this.#root.version;
     }
-    for (const leaf of this.#leaves) if (at >= leaf.base && at + size <= leaf.end) return leaf;
-    return this.#learn(address, size);
+    const last = this.#last;
+    if (last !== undefined && at >= last.base && at + size <= last.end) return last;
+    const known = this.#leaves.find(({ base, end }) => at >= base && at + size <= end);
+    this.#last = known ?? this.#learn(address, size);
+    return this.#last;
   }
 
   #learn(address: bigint, size: number): KnownLeaf | undefined {

@@ -229,15 +229,16 @@ export class MemoryRegion {
    * of the region does not shorten it: only the address of an access selects registers.
    */
   accessLength(offset: bigint, length: number): AccessSize {
-    return this.#accessLength(Number(offset), length);
-  }
-  #accessLength(offset: number, length: number): AccessSize {
-    const rules = this.#content.rules;
-    const limit = Math.min(length, rules?.valid?.max ?? 4);
-    const isFree = rules?.impl?.unaligned === true;
+    const at = Number(offset);
     let size = 1;
-    while (size * 2 <= limit && (isFree || offset % (size * 2) === 0)) size *= 2;
+    while (this.#isOneAccess(at, size * 2) && size * 2 <= length) size *= 2;
     return size as AccessSize;
+  }
+  /** Whether `size` bytes, a power of two, go to the registers in one access. */
+  #isOneAccess(offset: number, size: number): boolean {
+    const rules = this.#content.rules;
+    if (size > (rules?.valid?.max ?? 4)) return false;
+    return offset % size === 0 || rules?.impl?.unaligned === true;
   }
 
   /**
@@ -249,14 +250,16 @@ export class MemoryRegion {
     const { ram, ops } = this.#content;
     if (ram !== undefined) return ram.memory.readInt(ram.offset + BigInt(offset), size);
     if (ops === undefined) return undefined;
-    return this.#accessLength(offset, size) === size ? this.#readRegister(offset, size) : undefined;
+    return size === 1 || this.#isOneAccess(offset, size)
+      ? this.#readRegister(offset, size)
+      : undefined;
   }
 
   /** One write to a leaf itself; false when it must be split. */
   writeInt(offset: number, size: AccessSize, value: bigint): boolean {
     const { ram, ops } = this.#content;
     if (ram === undefined) {
-      if (ops === undefined || this.#accessLength(offset, size) !== size) return false;
+      if (ops === undefined || (size > 1 && !this.#isOneAccess(offset, size))) return false;
       this.#writeRegister(offset, size, value);
     } else if (!ram.readonly) ram.memory.writeInt(ram.offset + BigInt(offset), size, value);
     return true;

@@ -52,15 +52,17 @@ export const openChardev = async (
 /**
  * Opens the character device of a monitor, which takes any number of connections.
  *
+ * @param services in place of the table's
  * @throws Error naming the endpoint and the reason; nothing is left behind
  */
 export const openMonitorChardev = async (
   table: CharTable,
   { id, endpoint }: { readonly id: string; readonly endpoint: CharEndpoint },
   accept: (connection: Connection) => void,
+  services = table.services,
 ): Promise<Opened> => {
   table.checkFree(id);
-  const { backend, firstClient } = await openBackend(id, endpoint, accept, table.services);
+  const { backend, firstClient } = await openBackend(id, endpoint, accept, services);
   return enter(table, { id, backend, channel: undefined }, firstClient);
 };
 

@@ -181,7 +181,8 @@ export class Machine {
     this.numa.check();
     const memdevs = this.numa.nodes.flatMap(({ memdev }) => memdev ?? []);
     if (memdevs.length > 0) this.objects.claimNodes(ramSize, memdevs);
-    else if (kind !== 'none') this.objects.claimRam('pc.ram', ramSize, ramBackend);
+    else if (ramSize > 0n)
+      this.objects.claimRam(kind === 'none' ? 'ram' : 'pc.ram', ramSize, ramBackend);
     for (const host of this.platform.hosts) {
       const object = this.#object.addChild(host.qomName, new QomObject(host.typeName, host));
       this.devices.addBusObject(host.bus, object);

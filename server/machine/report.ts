@@ -21,7 +21,7 @@ export const describeMachine = (
     status: runState.status,
     running: runState.running,
     'guest-policy': machine.guestPolicy,
-    memory: options.kind === 'none' ? 0n : options.ramSize,
+    memory: options.ramSize,
     devices,
     backends: machine.objects.memdevs(),
   };

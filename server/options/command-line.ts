@@ -269,7 +269,7 @@ const finish = (draft: Draft): Options => {
         guestName,
         uuid,
         kind,
-        ramSize,
+        ramSize: kind === 'none' && !draft.given.has('m') ? 0n : ramSize,
         memorySlots: { slots, maxSize, nvdimm },
         cxl,
         ramBackend,

@@ -92,6 +92,8 @@ export class Words {
    * @throws BadRequest
    */
   unsigned(index: number, what: string): bigint {
+    const small = this.#small(index);
+    if (small >= 0) return BigInt(small);
     const { magnitude, isNegative } = this.#number(index, what);
     if (magnitude >= 1n << 64n) throw this.#notANumber(index, what, 'a number of 64 bits');
     return isNegative ? BigInt.asUintN(64, -magnitude) : magnitude;
@@ -108,6 +110,27 @@ export class Words {
   /** @throws BadRequest */
   require(index: number, what: string): void {
     if (!this.has(index)) throw new BadRequest(`${this.text(0)}: ${what} is missing`);
+  }
+
+  /** A short number without a sign, as most are; -1 for anything else. */
+  #small(index: number): number {
+    if (index >= this.#count) return -1;
+    const bytes = this.#bytes;
+    const end = this.#ends[index] ?? 0;
+    const start = this.#starts[index] ?? 0;
+    const isHex = bytes[start] === ZERO && bytes[start + 1] === X;
+    const digits = isHex ? start + 2 : start;
+    if (end === digits || end - digits > EXACT_HEX) return -1;
+    // A leading zero means octal.
+    if (!isHex && bytes[start] === ZERO && end - start > 1) return -1;
+    const base = isHex ? 16 : 10;
+    let value = 0;
+    for (let at = digits; at < end; at++) {
+      const digit = digitOf(bytes[at] ?? 0);
+      if (digit >= base) return -1;
+      value = value * base + digit;
+    }
+    return value;
   }
 
   #number(index: number, what: string): { magnitude: bigint; isNegative: boolean } {
