@@ -51,6 +51,7 @@ export class CxlDownstream implements PciDevice {
     };
     port.addExpress({
       type: PORT_TYPE.DOWNSTREAM,
+      functionReset: true,
       at: LAYOUT.EXPRESS,
       port: properties.port,
       link: linkOf(properties),

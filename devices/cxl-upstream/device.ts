@@ -44,6 +44,7 @@ export class CxlUpstream implements PciDevice {
     port.addMsi({ at: LAYOUT.MSI, vectors: 2, bits64: true });
     port.addExpress({
       type: PORT_TYPE.UPSTREAM,
+      functionReset: true,
       at: LAYOUT.EXPRESS,
       port: properties.port,
       link: linkOf(properties),

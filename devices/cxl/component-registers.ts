@@ -58,7 +58,7 @@ export class ComponentRegisters {
     this.kind = kind;
     this.#passThrough = passThrough;
     this.decoders = decodersOf(kind);
-    this.ras = kind === 'host-bridge' ? undefined : new Ras();
+    this.ras = kind === 'host-bridge' ? undefined : new Ras({ hasErrors: kind === 'endpoint' });
     this.#announce();
     this.region = MemoryRegion.container('component-registers', BLOCK_SIZE);
     const rules = { valid: { min: 4, max: 8 }, impl: { min: 4, max: 8 } } as const;

@@ -66,6 +66,7 @@ export class PortFunction {
     type: PortType;
     at: number;
     port: number;
+    functionReset?: boolean;
     link: { readonly speed: number; readonly width: number };
     slot?: SlotOptions;
     hideHotplug?: boolean;

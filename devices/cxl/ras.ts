@@ -71,6 +71,13 @@ export class Ras {
   /** What the pointer reads before the first error. */
   #pointer = 0;
 
+  readonly #hasErrors: boolean;
+
+  /** @param options.hasErrors false for ports, whose errors nobody injects: their pointer stays 0 */
+  constructor({ hasErrors }: { readonly hasErrors: boolean }) {
+    this.#hasErrors = hasErrors;
+  }
+
   get #status(): number {
     return this.#queue.reduce((bits, { bit }) => bits | (1 << bit), 0);
   }
@@ -126,7 +133,7 @@ export class Ras {
     const [first] = this.#queue;
     if (first !== undefined && bits === 1 << first.bit) this.#queue.shift();
     else this.#queue = this.#queue.filter(({ bit }) => (bits & (1 << bit)) === 0);
-    this.#pointer = NO_ERROR;
+    if (this.#hasErrors) this.#pointer = NO_ERROR;
   }
 
   /**

@@ -89,10 +89,15 @@ export class CxlBoard extends TestBoard {
     const slot = this.#chassisSlot++;
     return this.plug(this.create(cxlRootPort, id, { port, slot, ...properties }), { bus });
   }
-  upstream(port: PciDevice, id: string, properties: Record<string, unknown> = {}): PciDevice {
+  upstream(
+    port: PciDevice,
+    id: string,
+    properties: Record<string, unknown> = {},
+    multifunction = true,
+  ): PciDevice {
     return this.plug(this.create(cxlUpstream, id, properties), {
       bus: busOf(port),
-      multifunction: true,
+      multifunction,
     });
   }
   downstream(upstream: PciDevice, id: string, port: number): PciDevice {
