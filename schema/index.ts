@@ -7,6 +7,7 @@ import * as descriptors from './descriptors.js';
 import * as events from './events.js';
 import * as guest from './guest.js';
 import * as humanMonitor from './human-monitor.js';
+import * as ivshmem from './ivshmem.js';
 import * as memory from './memory.js';
 import * as migration from './migration.js';
 import * as migrationParameters from './migration-parameters.js';
@@ -29,6 +30,7 @@ export const subjects: readonly Subject[] = [
   { title: 'Memory', module: memory },
   { title: 'CXL', module: cxl },
   { title: 'Character devices', module: chardev },
+  { title: 'Shared memory between machines', module: ivshmem },
   { title: 'Guest side', module: guest },
   { title: 'Board', module: board },
   { title: 'Migration', module: migration },

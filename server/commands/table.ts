@@ -16,6 +16,7 @@ import { descriptorHandlers } from './descriptors.js';
 import { eventHandlers } from './events.js';
 import { guestHandlers } from './guest.js';
 import { humanMonitorHandlers } from './human-monitor.js';
+import { ivshmemHandlers } from './ivshmem.js';
 import { memoryHandlers } from './memory.js';
 import { migrationHandlers } from './migration.js';
 import { migrationParameterHandlers } from './migration-parameters.js';
@@ -60,6 +61,7 @@ export const commandTable = (native: ControlServices['native']): CommandTable =>
     ...eventHandlers,
     ...guestHandlers,
     ...humanMonitorHandlers,
+    ...ivshmemHandlers,
     ...memoryHandlers,
     ...migrationHandlers,
     ...migrationParameterHandlers,
