@@ -1,4 +1,5 @@
-import { arr, command, event, int, object, opt, str } from './lang.js';
+import { arr, bool, command, enumeration, event, int, object, opt, str } from './lang.js';
+import { PciDeviceId } from './pci.js';
 
 /**
  * The guest side played by built-in drivers: they touch a device only through configuration space,
@@ -45,6 +46,59 @@ export const guestEject = command('guest-eject', {
   ...ours,
   doc: "As the guest's hotplug driver: complete a pending unplug.",
   args: { id },
+});
+
+export const GuestBarType = enumeration(
+  'GuestBarType',
+  ['io', 'memory'],
+  'Address spaces of BARs.',
+);
+export const GuestBar = object('GuestBar', {
+  bar: int('uint8', 'number of the BAR, 0 to 5'),
+  type: GuestBarType,
+  prefetch: bool('whether the memory is prefetchable'),
+  size: int('size', 'bytes'),
+  address: int('size', 'where it appears'),
+});
+export const GuestWindow = object('GuestWindow', {
+  base: int('size', 'first address'),
+  size: int('size', 'bytes'),
+});
+export const GuestBridge = object('GuestBridge', {
+  secondary: int('uint8', 'number of the bus behind the bridge'),
+  subordinate: int('uint8', 'highest number of the buses behind the bridge'),
+  io: opt(GuestWindow),
+  memory: opt(GuestWindow),
+  prefetch: opt(GuestWindow),
+});
+const functionPlace = {
+  bus: int('uint8', 'number of the bus'),
+  slot: int('uint8', 'slot on it'),
+  function: int('uint8', 'function in the slot'),
+};
+export const GuestFunction = object('GuestFunction', {
+  device: opt(str('id of the device, if it has one')),
+  ...functionPlace,
+  id: PciDeviceId,
+  bars: arr(GuestBar, 'BARs that have addresses'),
+  bridge: opt(GuestBridge),
+});
+export const GuestUnassigned = object('GuestUnassigned', {
+  ...functionPlace,
+  bar: opt(int('uint8', 'number of the BAR; absent: a window, or bus numbers')),
+  reason: str('what is missing'),
+});
+export const GuestEnumeration = object('GuestEnumeration', {
+  ecam: opt(int('size', 'address of the memory-mapped configuration window (q35)')),
+  assigned: int('uint32', 'bus numbers, windows and BARs that this call set'),
+  functions: arr(GuestFunction, 'each bridge before what is behind it'),
+  unassigned: arr(GuestUnassigned, 'what could not be set; such a function is not switched on'),
+});
+export const guestEnumerate = command('guest-enumerate', {
+  ...ours,
+  doc: 'As firmware: number buses, give BARs and windows addresses, switch devices on. What is in place stays, so that it can be called again after a device was added.',
+  spec: 'reference/pci-and-memory-devices.md §1.4, §1.5, §1.9, §1.13',
+  returns: GuestEnumeration,
 });
 
 export const GuestConfigValue = object('GuestConfigValue', { value: int('uint32', 'bytes read') });

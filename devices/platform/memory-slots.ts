@@ -82,6 +82,10 @@ export class MemorySlots {
   get nodes(): number {
     return Math.max(this.#nodes(), this.#config.slots > 0 ? 1 : 0);
   }
+  /** First address behind the room for modules. */
+  get end(): bigint {
+    return this.#config.slots > 0 ? this.#end : this.#base;
+  }
   /** Bytes of all modules. */
   get used(): bigint {
     return [...this.#plugged.values()].reduce((sum, { size }) => sum + size, 0n);

@@ -3,6 +3,7 @@ import type { PciFunction } from '../../devices/pci/function.js';
 import { refused } from '../../schema/error.js';
 import type * as guest from '../../schema/guest.js';
 import type { Handlers } from '../../schema/lang.js';
+import { runFirmware } from '../machine/firmware.js';
 import type { Machine } from '../machine/machine.js';
 import { withMemDriver } from '../machine/guest-drivers.js';
 import { decodeBase64 } from './base64.js';
@@ -73,6 +74,7 @@ export const guestHandlers = {
   'query-mem-attachments': ({ id }, { machine, client }) =>
     withMemDriver(machine, id, client.gone, (driver) => Promise.resolve(driver.attachments())),
   'guest-eject': ({ id }, { machine }) => machine.eject(machine.devices.find(id)),
+  'guest-enumerate': (_, { machine }) => runFirmware(machine),
   'guest-config-read': ({ id, offset, size }, { machine }) => {
     const fn = functionOf(machine, id);
     return { value: fn.readConfig(offset, checkConfig(fn, offset, size)) };
