@@ -54,9 +54,9 @@ export interface CciOptions {
   readonly backgroundFinished?: () => void;
 }
 
-/** Not answered while the media is disabled. reference/cxl.md §5.1 */
+/** Not answered while the media is disabled; sanitizing again is the way out. reference/cxl.md §5.1 */
 const MEDIA_COMMANDS: ReadonlySet<number> = new Set([
-  0x0100, 0x0201, 0x0202, 0x0401, 0x4100, 0x4102, 0x4103, 0x4300, 0x4301, 0x4302, 0x4400,
+  0x0100, 0x0201, 0x0202, 0x0401, 0x4100, 0x4102, 0x4103, 0x4300, 0x4301, 0x4302,
 ]);
 const NOTHING = new Uint8Array(0);
 

@@ -127,6 +127,7 @@ export class Mailbox {
     this.#payload.fill(0);
   }
   save(): DeviceState {
+    this.#refresh();
     return { registers: this.#registers.save(), payload: this.#payload.slice() };
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */

@@ -5,6 +5,7 @@ import { DEVICE_BLOCK } from '../../devices/cxl/device-registers.js';
 import { MAILBOX, PAYLOAD_AT } from '../../devices/cxl/mailbox.js';
 import { type3Properties, type Type3Properties } from '../../devices/cxl/type3-properties.js';
 import { Type3 } from '../../devices/cxl/type3.js';
+import type { HostMemoryService } from '../../devices/core/host-memory.js';
 import { fakeContext } from './device-context.js';
 import { fakeRoot } from './pci.js';
 import { SparseBackend } from './sparse-memory.js';
@@ -40,7 +41,11 @@ export class Type3Bench {
   readonly root = fakeRoot();
   readonly emitted: { readonly event: string; readonly data: unknown }[] = [];
 
-  constructor(properties: Partial<Type3Properties>, ownership: CapacityOwnership = soleOwnership) {
+  constructor(
+    properties: Partial<Type3Properties>,
+    ownership: CapacityOwnership = soleOwnership,
+    hostMemory?: HostMemoryService,
+  ) {
     const defaults = Object.entries(type3Properties).map(([name, p]) => [name, p.default] as const);
     const all = { ...Object.fromEntries(defaults), ...properties } as Type3Properties;
     const context = fakeContext({
@@ -48,6 +53,7 @@ export class Type3Bench {
       path: '/machine/peripheral/d0',
       typeName: 'cxl-type3',
       clock: this.clock,
+      ...(hostMemory === undefined ? {} : { hostMemory }),
       emit: ({ name }: { name: string }, data: unknown) =>
         void this.emitted.push({ event: name, data }),
     });
