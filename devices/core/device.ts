@@ -27,6 +27,8 @@ export interface Device {
   realize(): void | Promise<void>;
   unrealize(): void | Promise<void>;
   reset(type: ResetType): void;
+  /** What the device chose for a property that left the choice to it, as `qom-get` answers. */
+  settled?(property: string): string | undefined;
   /** Everything needed to go on elsewhere, without the bytes of host memory. */
   save(): DeviceState;
   /** @throws QmpError and changes nothing when the state does not fit this device */

@@ -29,6 +29,7 @@ export class IvshmemDoorbell implements PciDevice, IvshmemPeer {
   readonly #registers = new IvshmemRegisters();
   #client: IvshmemClient | undefined;
   #msix: MsiX | undefined;
+  #master: 'on' | 'off' | undefined;
   #unblock: () => void = () => undefined;
 
   constructor(
@@ -71,14 +72,15 @@ export class IvshmemDoorbell implements PciDevice, IvshmemPeer {
 
   #become(client: IvshmemClient, vectors: number): void {
     if (client.memory === undefined) throw new Error('an ivshmem client without memory');
-    const settled = settleMaster(this.#properties.master, client.id);
-    if (settled === 'on' && client.id !== 0)
+    const master = settleMaster(this.#properties.master, client.id);
+    if (master === 'on' && client.id !== 0)
       throw refused('master must connect to the server before any peers');
     this.pci.registerBar(REGISTERS_BAR, this.#registers.region(), { type: 'memory' });
     this.#msix = this.#createMsiX(vectors);
     registerMemoryBar(this.pci, 'ivshmem.bar2', client.memory);
     this.#registers.doorbells = client;
-    this.#unblock = blockAsPeer(this.#context, settled);
+    this.#master = master;
+    this.#unblock = blockAsPeer(this.#context, master);
   }
 
   #createMsiX(vectors: number): MsiX {
@@ -112,6 +114,10 @@ export class IvshmemDoorbell implements PciDevice, IvshmemPeer {
 
   serverView(): ServerView | undefined {
     return this.#client?.view();
+  }
+
+  settled(property: string): string | undefined {
+    return property === 'master' ? this.#master : undefined;
   }
 
   save(): DeviceState {

@@ -20,6 +20,7 @@ export class IvshmemPlain implements PciDevice {
   readonly #properties: PropertyValues<typeof IvshmemPlainProperties>;
   readonly #registers = new IvshmemRegisters();
   #claimed: MemdevBackend | undefined;
+  #master: 'on' | 'off' | undefined;
   #unblock: () => void = () => undefined;
 
   constructor(context: DeviceContext, properties: PropertyValues<typeof IvshmemPlainProperties>) {
@@ -47,9 +48,8 @@ export class IvshmemPlain implements PciDevice {
       this.unrealize();
       throw error;
     }
-    const settled = settleMaster(this.#properties.master, 0);
-    this.#properties.master = settled;
-    this.#unblock = blockAsPeer(this.#context, settled);
+    this.#master = settleMaster(this.#properties.master, 0);
+    this.#unblock = blockAsPeer(this.#context, this.#master);
   }
 
   unrealize(): void {
@@ -63,6 +63,10 @@ export class IvshmemPlain implements PciDevice {
   reset(_type: ResetType): void {
     this.pci.reset();
     this.#registers.reset();
+  }
+
+  settled(property: string): string | undefined {
+    return property === 'master' ? this.#master : undefined;
   }
 
   save(): DeviceState {

@@ -30,7 +30,7 @@ export const exposeDevice = (
     object.addProperty(name, {
       type: definition.qomType,
       description: definition.doc,
-      get: () => showPlace(entry, name) ?? properties.show(name),
+      get: () => showPlace(entry, name) ?? entry.device.settled?.(name) ?? properties.show(name),
       target: () => properties.linkTarget(name),
       set: () => {
         throw refused(afterRealize(entry, name, isLink));

@@ -1,5 +1,6 @@
 /** What `qmemd -h` prints. */
 export const HELP = `usage: qmemd [options]
+       qmemd ivshmem-server [options]      shared memory between machines; -h lists its options
 
 Hosts memory devices (CXL pools, PCI memory windows, shared memory) managed over QMP, without a
 virtual machine. Options are QEMU's own; one and two dashes mean the same.

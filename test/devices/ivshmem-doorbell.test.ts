@@ -268,6 +268,7 @@ t.test('master, and what keeps the machine from being migrated', needsNative, as
   ] as const) {
     const all = await connected(t, { master }, id);
     t.strictSame(all.blocked, blocked, `master=${master}, id ${String(id)}`);
+    t.equal(all.dev.settled('master'), blocked.length === 0 ? 'on' : 'off');
     all.dev.unrealize();
     t.strictSame(all.blocked, []);
   }

@@ -46,7 +46,7 @@ t.test(
     const { path, server } = await onServer(t);
     const { qmp } = await startDaemon(t, [
       ...['-M', 'pc', '-nodefaults', ...chardev(path), ...chardev(path, 'c1')],
-      ...['-device', 'ivshmem-doorbell,id=d0,chardev=c0,vectors=2'],
+      ...['-device', 'ivshmem-doorbell,id=d0,chardev=c0,vectors=2,master=auto'],
       ...['-device', 'shm-pci,id=s1,chardev=c1,vectors=2,tag=7'],
     ]);
     for (const id of ['d0', 's1']) await enable(qmp, id);
@@ -76,6 +76,8 @@ t.test(
       { device: 'd0', path: '/machine/peripheral/d0', id: 0n, connected: true, peers: all },
       { device: 's1', path: '/machine/peripheral/s1', id: 1n, connected: true, peers: all },
     ]);
+    const master = { path: 'd0', property: 'master' };
+    t.equal(await qmp.execute('qom-get', master), 'on', 'what auto became');
     await t.rejects(qmp.execute('chardev-remove', { id: 'c0' }), {
       message: "Chardev 'c0' is busy",
     });
