@@ -70,7 +70,7 @@ t.test('39: a memdev of 3 MiB is refused, and nothing is taken', async (t) => {
     ...['-M', 'pc', '-nodefaults'],
     ...['-object', 'memory-backend-ram,id=m3,size=3M'],
   ]);
-  for (const driver of ['ivshmem-plain']) {
+  for (const driver of ['iopmem', 'ivshmem-plain']) {
     await t.rejects(qmp.execute('device_add', { driver, id: 'd', memdev: 'm3' }), {
       message: /power of two/,
     });
