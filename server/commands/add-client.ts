@@ -24,7 +24,7 @@ export const adoptClient = (protocol: string, fdname: string, context: CommandCo
     if (chardev === undefined) throw refused(`protocol '${protocol}' is invalid`);
     const { backend, channel } = chardev;
     if (backend.adopt === undefined || channel?.connected === true)
-      throw refused('Could not add client');
+      throw refused('failed to add client');
     backend.adopt(fd);
   } catch (error) {
     closeSync(fd);

@@ -9,6 +9,7 @@ import type { JsonItem } from '../framing/stream.js';
 import { writeJson, writePretty } from '../framing/writer.js';
 import type { Limits } from '../limits.js';
 import type { Connection, ConnectionHandlers } from '../transport/connection.js';
+import { ArrivedDescriptors } from './arrived-descriptors.js';
 import { readCapabilities } from './capabilities.js';
 import { isOutOfBand, readEnvelope } from './envelope.js';
 import type { Request } from './envelope.js';
@@ -41,6 +42,12 @@ const replyOf = (outcome: Outcome, id: JsonValue | undefined): object => {
   return { id, error: { class: outcome.class, desc: outcome.desc } };
 };
 
+/** An in-band message, and where it ends in the input. */
+interface Waiting {
+  readonly item: JsonItem;
+  readonly position: number;
+}
+
 type SubscribeReply = ReturnType<CommandClient['subscribe']>;
 
 /**
@@ -55,9 +62,12 @@ export class Session implements ConnectionHandlers, CommandClient {
   readonly #stream: JsonStream;
   readonly #outbox: EventOutbox;
   /** In-band messages that wait; more than one only with out-of-band on. */
-  readonly #queue: JsonItem[] = [];
-  /** What came with the input and no command has taken yet. */
-  #received: readonly number[] = [];
+  readonly #queue: Waiting[] = [];
+  readonly #arrived = new ArrivedDescriptors();
+  /** Bytes of input so far. */
+  #pushed = 0;
+  /** Where the in-band message ends that was looked at last; what came before counts as 0. */
+  #position = 0;
   #isNegotiated = false;
   #isOobOn = false;
   /** An in-band command has not finished. */
@@ -116,8 +126,9 @@ export class Session implements ConnectionHandlers, CommandClient {
   }
 
   onData(bytes: Buffer, descriptors: readonly number[]): void {
-    if (descriptors.length > 0) this.#keep(descriptors);
+    if (descriptors.length > 0) this.#keep(descriptors, bytes);
     if (this.#isOver) return;
+    this.#pushed += bytes.length;
     this.#stream.push(bytes);
     this.#pump();
   }
@@ -136,7 +147,7 @@ export class Session implements ConnectionHandlers, CommandClient {
     this.#isOver = true;
     this.#isGone = true;
     this.#queue.length = 0;
-    this.#keep([]);
+    this.#arrived.close();
     this.#outbox.close();
     this.#gone?.abort();
     this.#onGone();
@@ -154,26 +165,32 @@ export class Session implements ConnectionHandlers, CommandClient {
     return { stream: hub.stream, sequence: BigInt(sequence), lost };
   }
 
-  /** As QEMU: of the newest message with descriptors the first one counts, once. */
   takeDescriptor(): number | undefined {
-    const [first, ...rest] = this.#received;
-    this.#received = rest;
-    this.#keep([]);
-    return first;
+    return this.#arrived.take(this.#position);
   }
 
   get descriptors(): NamedDescriptors {
     return this.#context.descriptors;
   }
 
-  /** Newer descriptors replace those that nobody wanted. */
-  #keep(descriptors: readonly number[]): void {
-    for (const fd of this.#received) closeSync(fd);
-    this.#received = descriptors;
-    if (this.#isOver) {
-      for (const fd of descriptors) closeSync(fd);
-      this.#received = [];
-    }
+  #keep(descriptors: readonly number[], bytes: Buffer): void {
+    if (this.#isOver) for (const fd of descriptors) closeSync(fd);
+    else
+      this.#arrived.arrive(descriptors, bytes, {
+        start: this.#pushed,
+        unfinished: this.#unfinished(),
+      });
+  }
+
+  /** Where the last message ends that has come whole and is not answered; 0 for none. */
+  #unfinished(): number {
+    if (this.#stream.pending > 0) return this.#pushed;
+    return this.#queue.at(-1)?.position ?? (this.#isRunning ? this.#position : 0);
+  }
+
+  /** Where the message ends that was just read; only descriptors need it exact. */
+  #readTo(): number {
+    return this.#arrived.isEmpty ? 0 : this.#pushed - this.#stream.pending;
   }
 
   closeAfterReply(): void {
@@ -208,13 +225,14 @@ export class Session implements ConnectionHandlers, CommandClient {
 
   #step(): boolean {
     if (this.#isOver || this.#isStalled()) return false;
-    if (!this.#isOobOn) return !this.#isRunning && this.#run(this.#stream.next());
+    if (!this.#isOobOn) return !this.#isRunning && this.#runNext();
     // Out-of-band requests overtake what is queued, so the input is looked at first.
     if (this.#queue.length < this.#context.limits['requests-queued']) {
       const item = this.#stream.next();
       if (item !== undefined) return this.#admit(item);
     }
-    return !this.#isRunning && this.#run(this.#queue.shift());
+    const waiting = this.#isRunning ? undefined : this.#queue.shift();
+    return waiting !== undefined && this.#run(waiting.item, waiting.position);
   }
 
   /** The client leaves more output unread than it may. */
@@ -239,13 +257,19 @@ export class Session implements ConnectionHandlers, CommandClient {
 
   #admit(item: JsonItem): true {
     if (item.kind === 'value' && isOutOfBand(item.value)) this.#execute(item, true);
-    else this.#queue.push(item);
+    else this.#queue.push({ item, position: this.#readTo() });
     return true;
   }
 
-  #run(item: JsonItem | undefined): boolean {
-    if (item === undefined) return false;
+  #runNext(): boolean {
+    const item = this.#stream.next();
+    return item !== undefined && this.#run(item, this.#readTo());
+  }
+
+  #run(item: JsonItem, position: number): true {
     this.#isRunning = true;
+    this.#position = position;
+    if (!this.#arrived.isEmpty) this.#arrived.begin(position);
     this.#execute(item, false);
     return true;
   }

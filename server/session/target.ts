@@ -41,7 +41,10 @@ export interface CommandClient {
     sequence: bigint;
     lost: bigint;
   };
-  /** The descriptor that came last and nobody has taken; the caller owns it. */
+  /**
+   * Of an in-band command: the descriptor that came with its request, or before it when nobody has
+   * taken that; the caller owns it.
+   */
   takeDescriptor(): number | undefined;
   /** The named descriptors of the client's monitor. */
   readonly descriptors: NamedDescriptors;

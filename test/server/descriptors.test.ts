@@ -2,19 +2,10 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { eventually, privateFolder, startDaemon, type Cleanup } from '../support/daemon.js';
+import { timesOpen } from '../support/descriptors.js';
 import { PassingClient, native } from '../support/passing.js';
 
 const needsNative = native === undefined ? { skip: 'koffi is not installed' } : {};
-
-/** How many descriptors of this process are open on that file. */
-const opened = (path: string): number =>
-  fs.readdirSync('/proc/self/fd').filter((fd) => {
-    try {
-      return fs.readlinkSync(`/proc/self/fd/${fd}`) === path;
-    } catch {
-      return false;
-    }
-  }).length;
 
 const REFUSED = 'GenericError: ';
 const NONE = `${REFUSED}No file descriptor supplied via SCM_RIGHTS`;
@@ -25,7 +16,7 @@ const start = async (t: Cleanup) => {
   const path = fs.realpathSync(privateFolder(t)) + '/passed';
   const fd = fs.openSync(path, 'w+');
   t.teardown(() => fs.closeSync(fd));
-  const others = (): number => opened(path) - 1;
+  const others = (): number => timesOpen(path) - 1;
   return { socket, daemon, fd, others, client: await PassingClient.connect(t, socket) };
 };
 
@@ -90,7 +81,7 @@ t.test('what nobody takes is closed with the connection', needsNative, async (t)
   const { client, socket, fd, others } = await start(t);
   client.send(' ', [fd, fd]);
   t.strictSame(await client.run('query-name'), {});
-  t.equal(others(), 2);
+  t.equal(others(), 1, 'only the first can be had');
   await client.close();
   await eventually('closed', () => others() === 0);
   const next = await PassingClient.connect(t, socket);
@@ -123,7 +114,7 @@ t.test(
     t.strictSame(await second.run('closefd', { fdname: 'a' }), {});
     t.strictSame(await second.run('getfd', { fdname: 'a' }, [fd]), {});
     await daemon.stop();
-    t.equal(opened(fs.realpathSync(join(folder, 'passed'))), 1, 'a stopped daemon holds none');
+    t.equal(timesOpen(fs.realpathSync(join(folder, 'passed'))), 1, 'a stopped daemon holds none');
   },
 );
 
@@ -182,3 +173,24 @@ t.test('add_client uses the name up, whatever comes of it', needsNative, async (
   }
   t.equal(others(), 0);
 });
+
+t.test(
+  'a descriptor stays with its command while that waits for its turn',
+  needsNative,
+  async (t) => {
+    const { client, socket, fd, others } = await start(t);
+    const slow = await PassingClient.connect(t, socket);
+    slow.send('{"execute":"getfd","arguments":{"fdname":"a"}} ', [fd]);
+    const getfd = (fdname: string): string =>
+      JSON.stringify({ execute: 'getfd', arguments: { fdname } });
+    t.strictSame(await slow.reply(), {});
+    // As clients do that send the descriptor on a blank, all of it before the first reply.
+    for (const name of ['b', 'c', 'd']) {
+      client.send(' ', [fd]);
+      client.send(getfd(name));
+    }
+    client.send(getfd('none'));
+    for (const expected of [{}, {}, {}, NONE]) t.strictSame(await client.reply(), expected);
+    t.equal(others(), 4);
+  },
+);

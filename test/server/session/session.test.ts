@@ -1,5 +1,3 @@
-import { openSync, readdirSync, readlinkSync } from 'node:fs';
-import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { wire } from '../../support/wire.js';
@@ -151,29 +149,6 @@ t.test('one client too many is told so', async (t) => {
   first.destroy();
   t.equal(client().state, 'open', 'a place that is free again is given away');
   t.equal(monitor.clients, 2);
-});
-
-/** How often `path` is open here; the number of a closed descriptor may be somebody else's at once. */
-const timesOpen = (path: string): number =>
-  readdirSync('/proc/self/fd').filter((fd) => {
-    try {
-      return readlinkSync(`/proc/self/fd/${fd}`) === path;
-    } catch {
-      return false; // closed since it was listed
-    }
-  }).length;
-
-t.test('descriptors that no command wanted are closed when the client leaves', async (t) => {
-  const connection = wire().ready();
-  const path = join(t.testdir({ file: '' }), 'file');
-  const fd = openSync(path, 'r');
-  t.equal(timesOpen(path), 1);
-  connection.feed(Q(1), [fd]);
-  connection.feed(' ', [openSync(path, 'r')]);
-  t.equal(timesOpen(path), 1, 'a newer one takes its place');
-  connection.destroy();
-  await settled();
-  t.equal(timesOpen(path), 0);
 });
 
 t.test('our own mistakes are answered without internals', async (t) => {
