@@ -1,6 +1,7 @@
 import type { CxlConfig } from '../../devices/cxl/host.js';
-import { HDM } from '../../devices/cxl/hdm-decoders.js';
-import { interleaveWaysCode } from '../../devices/cxl/hdm-decoders.js';
+import { DEVICE_BLOCK } from '../../devices/cxl/device-registers.js';
+import { HDM, interleaveWaysCode } from '../../devices/cxl/hdm-decoders.js';
+import { PAYLOAD_AT } from '../../devices/cxl/mailbox.js';
 import { cxlDownstream } from '../../devices/cxl-downstream/index.js';
 import { cxlRootPort } from '../../devices/cxl-rp/index.js';
 import { cxlType3 } from '../../devices/cxl-type3/index.js';
@@ -125,4 +126,24 @@ export class CxlBoard extends TestBoard {
 export const busOf = ({ secondaryBus }: PciDevice): PciBus => {
   if (secondaryBus === undefined) throw new Error('no bus behind this device');
   return secondaryBus;
+};
+
+/** Runs a command by the doorbell of a mailbox. @param input hexadecimal digits, with spaces */
+export const runMailbox = (
+  { pci }: { readonly pci: PciFunction },
+  bar: number,
+  opcode: number,
+  input = '',
+): { code: number; output: Buffer } => {
+  pci.config.set(4, 2, 6);
+  const base = DEVICE_BLOCK.MAILBOX.offset;
+  const bytes = Buffer.from(input.replaceAll(' ', ''), 'hex');
+  pci.writeBarBytes(bar, base + PAYLOAD_AT, bytes);
+  pci.writeBar(bar, base + 8, 8, BigInt(opcode + bytes.length * 0x1_0000));
+  pci.writeBar(bar, base + 4, 4, 1n);
+  const length = Number(pci.readBar(bar, base + 8, 8) >> 16n);
+  return {
+    code: Number((pci.readBar(bar, base + 0x10, 8) >> 32n) & 0xffffn),
+    output: Buffer.from(pci.readBarBytes(bar, base + PAYLOAD_AT, length)),
+  };
 };
