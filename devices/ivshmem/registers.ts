@@ -49,10 +49,12 @@ export class IvshmemRegisters {
     return status;
   }
 
+  /** As QEMU: a write to any byte of a register is a write to the register, a read is not. */
   #write(offset: number, value: bigint): void {
-    if (offset === REGISTER.INTERRUPT_MASK) this.#interruptMask = value;
-    else if (offset === REGISTER.INTERRUPT_STATUS) this.#interruptStatus = value;
-    else if (offset === REGISTER.DOORBELL)
+    const register = offset & 0xfc;
+    if (register === REGISTER.INTERRUPT_MASK) this.#interruptMask = value;
+    else if (register === REGISTER.INTERRUPT_STATUS) this.#interruptStatus = value;
+    else if (register === REGISTER.DOORBELL)
       this.doorbells?.ring(Number(value >> 16n), Number(value & VECTOR_MASK));
   }
 
