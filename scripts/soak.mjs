@@ -171,6 +171,8 @@ const PARTS = {
   churn: () => churn(20_000),
   'claim race': () => race(1_000_000),
   'pool race': () => blockRace(2_500_000),
+  'CXL dynamic capacity': () =>
+    tests(['test/devices/cxl/invariants.test.ts'], { CXL_RUNS: '5000' }),
   'native layer': () => tests(['test/server/os/native.test.ts'], { QMEMD_SOAK_SCALE: '10' }),
   'fuzzed commands': () => tests(['test/server/fuzz.test.ts'], { FUZZ_RUNS: '5000' }),
   'fuzzed bytes': () =>

@@ -27,6 +27,8 @@ export interface PendingGroup {
   readonly id: number;
   readonly hostId: number;
   readonly extents: readonly Extent[];
+  /** The host has answered in part, and more of its answer is to come. */
+  readonly begun: boolean;
 }
 
 /** What the host answered; extents with device physical addresses. */
@@ -164,7 +166,7 @@ export class DynamicCapacity {
   /** Makes extents pending whose blocks are claimed; returns the id of the group. */
   offerClaimed(hostId: number, extents: readonly Extent[]): number {
     const id = this.#nextGroup++;
-    this.#pending = [...this.#pending, { id, hostId, extents }];
+    this.#pending = [...this.#pending, { id, hostId, extents, begun: false }];
     for (const extent of extents) this.#offered.add(extent);
     return id;
   }
@@ -182,7 +184,7 @@ export class DynamicCapacity {
     ];
     this.#pending = this.#pending
       .map((group) => ({ ...group, extents: withoutRanges(group.extents, ranges) }))
-      .filter(({ extents }) => extents.length > 0);
+      .filter(({ extents, begun }) => extents.length > 0 || begun);
     for (const range of ranges) this.#offered.delete(range);
     const left = ranges.reduce(cutOut, this.#accepted);
     if (ranges.some((range) => this.#backed.overlaps(range))) this.#replaceAccepted(left);
@@ -240,7 +242,7 @@ export class DynamicCapacity {
     this.#replaceAccepted([...this.#accepted, ...taken]);
     this.#options.reports.accepted(taken);
     if (!more) this.#finish(oldest, left);
-    else this.#pending = [{ ...oldest, extents: left }, ...this.#pending.slice(1)];
+    else this.#pending = [{ ...oldest, extents: left, begun: true }, ...this.#pending.slice(1)];
   }
   /** The oldest group is answered; what the host did not take is free again. */
   #finish(oldest: PendingGroup, left: readonly Extent[]): void {
@@ -316,8 +318,8 @@ export class DynamicCapacity {
 
   save(): DeviceState {
     return {
-      pending: this.#pending.map(({ id, hostId, extents }) => ({
-        ...{ id, hostId },
+      pending: this.#pending.map(({ id, hostId, extents, begun }) => ({
+        ...{ id, hostId, begun },
         extents: saveExtents(extents),
       })),
       accepted: saveExtents(this.#accepted),
@@ -335,8 +337,9 @@ export class DynamicCapacity {
       throw refused('saved dynamic capacity does not fit');
     const extents = loadExtents(accepted);
     const groups = pending.map((group) => {
-      const { id, hostId, extents: offered } = group as DeviceState;
-      return { id: Number(id), hostId: Number(hostId), extents: loadExtents(offered) };
+      const { id, hostId, extents: offered, begun } = group as DeviceState;
+      const heading = { id: Number(id), hostId: Number(hostId), begun: begun === true };
+      return { ...heading, extents: loadExtents(offered) };
     });
     const marks = loadExtents(erased.map((mark) => ({ ...(mark as DeviceState), ...UNTAGGED })));
     const sizes = this.#checkSaved([...extents, ...groups.flatMap((g) => g.extents)], blockSizes);
