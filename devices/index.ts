@@ -1,5 +1,6 @@
 import type { DeviceType } from './core/device.js';
 import { cxlDownstream } from './cxl-downstream/index.js';
+import { cxlMhsld } from './cxl-mhsld/index.js';
 import { cxlRootPort } from './cxl-rp/index.js';
 import { cxlSwitchMailboxCci } from './cxl-switch-mailbox-cci/index.js';
 import { cxlUpstream } from './cxl-upstream/index.js';
@@ -21,6 +22,7 @@ import { shmPci } from './shm-pci/index.js';
 /** Every device type, by the folder that it lies in. */
 export const userDeviceTypes: readonly DeviceType[] = [
   cxlDownstream,
+  cxlMhsld,
   cxlRootPort,
   cxlSwitchMailboxCci,
   cxlUpstream,

@@ -67,6 +67,7 @@ export class Head {
       blocks: Number(media.dynamicSize / BLOCK_SIZE),
       init: properties['mhd-init'],
       adopt: properties['mhd-adopt'],
+      hasStatic: media.staticSize > 0n,
     });
     this.#pool = pool;
     this.#ownership = new PoolOwnership(pool, this.#context.log);

@@ -72,6 +72,15 @@ export const readLayout = (object: SharedObject, blocks: number): PoolLayout => 
     : { blocks, owners };
 };
 
+/**
+ * Whether another program made the object: the original one leaves 0 where no head is attached. It
+ * counts blocks from another place as soon as there is static memory. reference/cxl.md §9.5
+ */
+export const isForeign = ({ bytes }: SharedObject): boolean =>
+  [...bytes.copy(LAYOUT.LD_MAP.offset, LAYOUT.LD_MAP.size)].some(
+    (head, ld) => head !== ld && head !== UNASSIGNED,
+  );
+
 /** The owner mask of a head. */
 export const maskOf = (head: number): number => 1 << head;
 

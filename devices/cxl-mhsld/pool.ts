@@ -2,7 +2,7 @@ import { constants } from 'node:os';
 import { type QmpError, refused } from '../../schema/error.js';
 import { HostError } from '../core/host-memory.js';
 import type { SharedObject, SharedObjects } from '../core/shared-object.js';
-import { emptyState, HEADS, LAYOUT, readLayout, UNASSIGNED } from './layout.js';
+import { emptyState, HEADS, isForeign, LAYOUT, readLayout, UNASSIGNED } from './layout.js';
 import { OwnerMap } from './owner-map.js';
 import type { BlockRange, Conflict, OwnerRun } from './owner-map.js';
 import { TagTable } from './tag-table.js';
@@ -24,6 +24,8 @@ export interface AttachOptions {
   readonly init: boolean;
   /** Keep what a dead predecessor of this head owned, instead of freeing it. */
   readonly adopt: boolean;
+  /** Whether the device has static memory too, in front of the dynamic capacity. */
+  readonly hasStatic?: boolean;
 }
 
 export interface HeadStatus {
@@ -89,10 +91,14 @@ export class Pool {
 
   static #enter(
     object: SharedObject,
-    { head, blocks, adopt }: AttachOptions,
+    { head, blocks, adopt, hasStatic = false }: AttachOptions,
     tags: TagTable,
   ): Pool {
     const map = new OwnerMap(object, readLayout(object, blocks));
+    if (hasStatic && isForeign(object))
+      throw refused(
+        `mhsld state '${object.name}' was made by a program that counts blocks from the start of static memory, a device with static memory cannot join it`,
+      );
     if (!object.lock(LOCK.HEAD + head))
       throw refused(`head ${String(head)} of mhsld state '${object.name}' is in use`);
     if (!adopt) map.releaseAll(head);

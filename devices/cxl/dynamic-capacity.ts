@@ -329,7 +329,11 @@ export class DynamicCapacity {
       nextGroup: this.#nextGroup,
     };
   }
-  /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
+  /**
+   * Checks a saved state, claims what it has beyond what is had now, and returns what applies it.
+   *
+   * @throws QmpError when it does not fit, or other heads have some of it; nothing is claimed then
+   */
   prepareLoad(state: StateValue | undefined): () => void {
     const { pending, accepted, erased, blockSizes, generation, nextGroup } = (state ??
       {}) as DeviceState;
@@ -342,8 +346,11 @@ export class DynamicCapacity {
       return { ...heading, extents: loadExtents(offered) };
     });
     const marks = loadExtents(erased.map((mark) => ({ ...(mark as DeviceState), ...UNTAGGED })));
-    const sizes = this.#checkSaved([...extents, ...groups.flatMap((g) => g.extents)], blockSizes);
+    const all = [...extents, ...groups.flatMap((group) => group.extents)];
+    const sizes = this.#checkSaved(all, blockSizes);
+    const giveUp = this.#exchange(all);
     return () => {
+      giveUp();
       this.regions.forEach((region, i) => (region.blockSize = sizes[i] ?? region.blockSize));
       this.#pending = groups;
       this.#accepted = extents;
@@ -353,6 +360,18 @@ export class DynamicCapacity {
       this.#generation = Number(generation);
       this.#nextGroup = Number(nextGroup);
     };
+  }
+  /** Claims all of `wanted` that is not had; returns what gives up the rest of what is had. */
+  #exchange(wanted: readonly Interval[]): () => void {
+    const had = [...this.#backed.intervals, ...this.#offered.intervals];
+    const gapsOf = (of: readonly Interval[], inside: readonly Interval[]): Interval[] => {
+      const known = new IntervalSet(inside);
+      return of.flatMap((range) => known.gaps(range)).map((range) => this.relative(range));
+    };
+    const refusal = this.ownership.claim(gapsOf(wanted, had));
+    if (refusal !== undefined) throw refused(`saved dynamic capacity cannot be had: ${refusal}`);
+    const surplus = gapsOf(had, wanted);
+    return () => this.ownership.release(surplus);
   }
   /** @returns the block sizes */
   #checkSaved(extents: readonly Extent[], blockSizes: readonly StateValue[]): bigint[] {

@@ -298,11 +298,12 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
     if (typeof pci !== 'object' || this.#registers === undefined)
       throw refused(`saved state does not fit device type ${this.#context.typeName}`);
     const apply = [
+      this.pci.prepareLoad(pci as DeviceState),
       this.component.prepareLoad(component),
       this.#registers.prepareLoad(registers),
+      // Last: it takes the blocks that the saved device had.
       this.state.prepareLoad(state),
     ];
-    this.pci.load(pci as DeviceState);
     for (const run of apply) run();
   }
 }

@@ -378,19 +378,25 @@ export class PciFunction {
 
   /** @throws QmpError, with nothing changed, when the state is not of such a function */
   load(state: DeviceState): void {
+    this.prepareLoad(state)();
+  }
+  /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
+  prepareLoad(state: DeviceState): () => void {
     const { config, line, powered, parts = {} } = state;
     if (!(config instanceof Uint8Array) || !this.config.fits(config))
       throw refused(`saved configuration space does not fit device type ${this.typeName}`);
     const apply = [...this.#parts].map(([name, part]) =>
       part.prepareLoad?.((parts as { [name: string]: StateValue })[name]),
     );
-    this.config.bytes.set(config);
-    this.#powered = powered !== false;
-    this.#power.load();
-    for (const run of apply) run?.();
-    this.#update();
-    this.setInterrupt(line === true);
-    for (const hook of this.#loadHooks) hook();
+    return () => {
+      this.config.bytes.set(config);
+      this.#powered = powered !== false;
+      this.#power.load();
+      for (const run of apply) run?.();
+      this.#update();
+      this.setInterrupt(line === true);
+      for (const hook of this.#loadHooks) hook();
+    };
   }
 
   /** PCI Express device/port type; undefined without that capability. */
