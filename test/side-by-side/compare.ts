@@ -22,6 +22,8 @@ const SETS: readonly (readonly [execute: string, key: string])[] = [
   ['device-list-properties', 'name'],
   ['qom-list-properties', 'name'],
   ['query-memdev', 'id'],
+  ['query-chardev', 'label'],
+  ['query-chardev-backends', 'name'],
 ];
 
 const isMembers = (value: Json | undefined): value is Members =>

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import t from 'tap';
 import type { Json } from './client.js';
 import { allows, compare, describe, type Difference, type Tolerated } from './compare.js';
+import { chardevScenarios } from './chardev-requests.js';
 import { generated } from './generated.js';
 import { deviceScenarios } from './device-requests.js';
 import { genericScenarios } from './generic-requests.js';
@@ -68,6 +69,7 @@ t.test('QEMU and qmemd answer the same to the same requests', { skip }, async (t
   t.comment(`${version}; SEED=${seed} repeats the made up requests`);
   for (const scenario of [
     ...genericScenarios,
+    ...chardevScenarios,
     ...deviceScenarios,
     ...objectScenarios,
     ...migrationScenarios,
