@@ -104,6 +104,12 @@ export const LIMITS = {
     max: 1024 * MiB,
     doc: 'bytes that the peer of a character device of a device may leave unread; above, it is disconnected',
   },
+  'chardev-held': {
+    default: 64 * 1024,
+    min: 1,
+    max: 1024 * MiB,
+    doc: 'bytes of the peer of a character device that are read before a device listens, each descriptor as 1024; from there on it waits, and its end is not noticed',
+  },
   'websocket-frame-bytes': {
     default: 16 * MiB,
     min: 16,

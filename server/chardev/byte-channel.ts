@@ -9,17 +9,29 @@ export interface ByteChannelOptions {
   readonly unreadBytes: number;
   /** Peers that may wait for the one before them to leave. */
   readonly waiting: number;
+  /** Bytes that are read ahead while no front end listens; a descriptor counts as 1024. */
+  readonly heldBytes: number;
 }
+
+/** What a peer sent while no front end listened. */
+interface Held {
+  readonly bytes: Uint8Array;
+  readonly descriptors: readonly number[];
+}
+const DESCRIPTOR_BYTES = 1024;
 
 /**
  * Bytes between a character device and a device of the machine: one peer at a time, further ones
- * wait. Nothing is read while no front end listens.
+ * wait. While no front end listens a little is read ahead, so that the end of the peer is noticed;
+ * as in QEMU it takes with it what nobody has read.
  */
 export class ByteChannel {
   readonly #options: ByteChannelOptions;
   #peer: Connection | undefined;
   readonly #waiting: Connection[] = [];
   #listener: CharListener | undefined;
+  #held: Held[] = [];
+  #heldBytes = 0;
   #isClosed = false;
 
   constructor(options: ByteChannelOptions) {
@@ -52,7 +64,8 @@ export class ByteChannel {
       open: (listener) => {
         if (isReleased) return;
         this.#listener = listener;
-        this.#peer?.resume();
+        // The listener hears of nothing before it has returned from here.
+        setImmediate(() => this.#deliver());
       },
       write: (bytes) => {
         if (!isReleased) this.#write(bytes);
@@ -61,7 +74,6 @@ export class ByteChannel {
         if (isReleased) return;
         isReleased = true;
         this.#listener = undefined;
-        this.#peer?.pause();
         onRelease();
       },
     };
@@ -83,15 +95,33 @@ export class ByteChannel {
       onEnd: () => connection.destroy(),
       onClose: () => this.#left(),
     });
-    if (this.#listener === undefined) connection.pause();
   }
 
   #received(bytes: Buffer, descriptors: readonly number[]): void {
-    if (this.#listener === undefined) closeAll(descriptors);
-    else this.#listener.data(bytes, descriptors);
+    if (this.#listener !== undefined && this.#held.length === 0) {
+      this.#listener.data(bytes, descriptors);
+      return;
+    }
+    this.#held.push({ bytes, descriptors });
+    this.#heldBytes += weight({ bytes, descriptors });
+    if (this.#heldBytes >= this.#options.heldBytes) this.#peer?.pause();
+  }
+
+  /** Hands on what was held, as long as somebody listens. */
+  #deliver(): void {
+    while (this.#listener !== undefined) {
+      const next = this.#held.shift();
+      if (next === undefined) break;
+      this.#heldBytes -= weight(next);
+      this.#listener.data(next.bytes, next.descriptors);
+    }
+    if (this.#heldBytes < this.#options.heldBytes) this.#peer?.resume();
   }
 
   #left(): void {
+    this.#deliver();
+    for (const { descriptors } of this.#held.splice(0)) closeAll(descriptors);
+    this.#heldBytes = 0;
     this.#peer = undefined;
     this.#listener?.closed();
     const next = this.#isClosed ? undefined : this.#waiting.shift();
@@ -107,6 +137,9 @@ export class ByteChannel {
     peer.destroy();
   }
 }
+
+const weight = ({ bytes, descriptors }: Held): number =>
+  bytes.length + descriptors.length * DESCRIPTOR_BYTES;
 
 const closeAll = (descriptors: readonly number[]): void => {
   for (const fd of descriptors) closeSync(fd);

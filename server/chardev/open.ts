@@ -42,6 +42,7 @@ export const openChardev = async (
     log,
     unreadBytes: limits['chardev-bytes'],
     waiting: limits['chardev-waiting'],
+    heldBytes: limits['chardev-held'],
   });
   table.checkFree(id);
   const accept = (connection: Connection): void => channel.accept(connection);

@@ -78,8 +78,11 @@ export const spawnDaemon = (
 };
 
 /** Settles when `check` says so; other processes are asked again and again. @throws after 20 s */
-export const eventually = async (what: string, check: () => boolean): Promise<void> => {
-  for (let tries = 0; !check(); tries++) {
+export const eventually = async (
+  what: string,
+  check: () => boolean | Promise<boolean>,
+): Promise<void> => {
+  for (let tries = 0; !(await check()); tries++) {
     if (tries === 2000) throw new Error(`in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }

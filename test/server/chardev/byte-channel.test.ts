@@ -4,8 +4,13 @@ import { ByteChannel } from '../../../server/chardev/byte-channel.js';
 import { MemoryConnection } from '../../support/memory-connection.js';
 import { silent } from '../../support/test-board.js';
 
-const channelOf = (options: { unreadBytes?: number; waiting?: number } = {}): ByteChannel =>
-  new ByteChannel({ log: silent, unreadBytes: 1024, waiting: 1, ...options });
+/** Lets what is due in the next turn happen. */
+const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+const channelOf = (
+  options: { unreadBytes?: number; waiting?: number; heldBytes?: number } = {},
+): ByteChannel =>
+  new ByteChannel({ log: silent, unreadBytes: 1024, waiting: 1, heldBytes: 4096, ...options });
 
 /** A front end that writes down what it hears. */
 const attach = (channel: ByteChannel) => {
@@ -47,24 +52,80 @@ t.test('bytes and descriptors reach the front end, what it writes reaches the pe
   t.strictSame(heard, ['hello 1', 'closed']);
 });
 
-t.test('nothing is read before the front end listens and after it has gone', async (t) => {
+t.test('what comes while nobody listens is held for the next front end', async (t) => {
   const channel = channelOf();
   const peer = new MemoryConnection();
   channel.accept(peer);
-  t.equal(peer.isPaused, true);
-  const { front, heard } = attach(channel);
-  t.equal(peer.isPaused, false);
-  front.release();
-  front.release();
-  t.equal(peer.isPaused, true);
   const fd = openSync('/dev/null', 'r');
-  peer.feed('late', [fd]);
-  t.equal(isOpen(fd), false);
-  t.strictSame(heard, ['released']);
+  peer.feed('early', [fd]);
+  const { front, heard } = attach(channel);
+  t.strictSame(heard, [], 'nothing within open');
+  peer.feed('then');
+  await settled();
+  t.strictSame(heard, ['early 1', 'then 0']);
+  t.equal(isOpen(fd), true, 'now the listener owns it');
+  closeSync(fd);
+  front.release();
+  front.release();
+  peer.feed('late');
   front.open({ data: () => heard.push('data'), closed: () => undefined });
   front.write(Buffer.from('late'));
-  t.equal(peer.isPaused, true, 'a released front end does nothing');
-  t.strictSame(peer.take(), []);
+  t.strictSame(peer.take(), [], 'a released front end does nothing');
+  const next = attach(channel);
+  await settled();
+  t.strictSame(next.heard, ['late 0']);
+  t.strictSame(heard, ['early 1', 'then 0', 'released']);
+});
+
+t.test('a peer that leaves while nobody listens makes room', async (t) => {
+  const channel = channelOf();
+  const [first, second] = [new MemoryConnection(), new MemoryConnection()];
+  channel.accept(first);
+  channel.accept(second);
+  const fd = openSync('/dev/null', 'r');
+  first.feed('lost', [fd]);
+  first.client.onEnd();
+  t.equal(first.state, 'destroyed');
+  t.equal(isOpen(fd), false);
+  second.feed('heard');
+  const { heard } = attach(channel);
+  await settled();
+  t.strictSame(heard, ['heard 0']);
+  second.client.onEnd();
+  t.equal(channel.connected, false);
+});
+
+t.test('what came before the end is heard before the end', async (t) => {
+  const channel = channelOf();
+  const peer = new MemoryConnection();
+  channel.accept(peer);
+  peer.feed('last');
+  const { heard } = attach(channel);
+  peer.destroy();
+  t.strictSame(heard, ['last 0', 'closed']);
+});
+
+t.test('a peer waits from the limit of what is held on', async (t) => {
+  for (const [bytes, descriptors, isPaused] of [
+    [2047, 0, false],
+    [2048, 0, true],
+    [1023, 1, false],
+    [1024, 1, true],
+    [1, 2, true],
+  ] as const) {
+    const channel = channelOf({ heldBytes: 2048 });
+    const peer = new MemoryConnection();
+    channel.accept(peer);
+    const fds = Array.from({ length: descriptors }, () => openSync('/dev/null', 'r'));
+    peer.feed(Buffer.alloc(bytes), fds);
+    t.equal(peer.isPaused, isPaused, `${String(bytes)} bytes, ${String(descriptors)} descriptors`);
+    const { front, heard } = attach(channel);
+    await settled();
+    t.equal(heard.length, 1);
+    t.equal(peer.isPaused, false);
+    fds.forEach(closeSync);
+    front.release();
+  }
 });
 
 t.test('further peers wait up to the limit; one more is closed', async (t) => {
