@@ -3,7 +3,7 @@ import type { DeviceContext, DeviceType, Log } from '../../devices/core/device.j
 import type { HostMemory } from '../../devices/core/host-memory.js';
 import type { Properties } from '../../devices/core/property.js';
 import type { CxlConfig } from '../../devices/cxl/host.js';
-import { MemoryRegion } from '../../devices/core/memory-region.js';
+import { bytesFromInt, intFromBytes, MemoryRegion } from '../../devices/core/memory-region.js';
 import { PciFunction, type PciDevice, type PciIdentity } from '../../devices/pci/function.js';
 import type { PciBus } from '../../devices/pci/bus.js';
 import {
@@ -58,9 +58,10 @@ export const fakeMemory = (size: bigint): HostMemory => {
       bytes.set(from, Number(offset));
       return true;
     },
-    readInt: (offset) => BigInt(bytes[Number(offset)] ?? 0),
-    writeInt: (offset, _size, value) => {
-      bytes[Number(offset)] = Number(value & 0xffn);
+    readInt: (offset, width) =>
+      intFromBytes(bytes.subarray(Number(offset), Number(offset) + width)),
+    writeInt: (offset, width, value) => {
+      bytesFromInt(value, bytes.subarray(Number(offset), Number(offset) + width));
     },
     onWrite: () => () => undefined,
   };
