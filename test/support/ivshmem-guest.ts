@@ -65,6 +65,10 @@ export class IvshmemGuest {
     this.id = Number(await this.#qtest.value(`readl ${String(REGISTERS + 8)}`));
   }
 
+  /** Replies to qtest lines, one each. */
+  ask(lines: readonly string[]): Promise<string[]> {
+    return this.#qtest.askAll(lines);
+  }
   ring(peer: number, vector: number, times = 1): Promise<unknown> {
     const line = `writel ${String(REGISTERS + 12)} ${String(peer * 65_536 + vector)}`;
     return this.#qtest.askAll(Array.from({ length: times }, () => line));

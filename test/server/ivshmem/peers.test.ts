@@ -86,15 +86,17 @@ const play = async (t: Test, programs: readonly Program[], rounds: number): Prom
   t.equal(await nothingInvented(guests), true, 'no message came that nobody asked for');
 
   const held = [first, second].map(({ counters }) => counters);
+  const rest = guests.slice(0, -1);
+  const ringing = first.ring(last.id, 0, 500);
   await last.kill();
+  await ringing;
   await eventually('the others notice', () =>
     [first, second].every(({ counters }, i) => counters === (held[i] ?? 0) - VECTORS),
   );
   await first.ring(last.id, 0);
-  const rest = guests.slice(0, -1);
-  await goAround(rest, 5);
+  const stillGoing = goAround(rest, 20);
   server.child.kill('SIGKILL');
-  await server.exit;
+  await Promise.all([server.exit, stillGoing]);
   await goAround(rest, 5);
   await first.writeMemory(0x80, 77);
   t.equal(await second.readMemory(0x80), 77);
