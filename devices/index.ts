@@ -18,6 +18,7 @@ import { pcieRootPort } from './pcie-root-port/index.js';
 import { pxbCxl } from './pxb-cxl/index.js';
 import { pxb, pxbPcie } from './pxb-pcie/index.js';
 import { shmPci } from './shm-pci/index.js';
+import { virtioShmemPci } from './virtio-shmem-pci/index.js';
 
 /** Every device type, by the folder that it lies in. */
 export const userDeviceTypes: readonly DeviceType[] = [
@@ -42,6 +43,7 @@ export const userDeviceTypes: readonly DeviceType[] = [
   pxbCxl,
   pxbPcie,
   shmPci,
+  virtioShmemPci,
 ];
 
 /**

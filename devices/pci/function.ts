@@ -8,6 +8,7 @@ import type { BarInfo, BarKind } from './bars.js';
 import type { PciBus } from './bus.js';
 import { allOnes, ConfigSpace } from './config-space.js';
 import type { ConfigAccessSize } from './config-space.js';
+import type { FunctionPart } from './function-part.js';
 import { initHeader, resetHeader } from './header.js';
 import type { InterruptSource } from './interrupt-counts.js';
 import { InterruptLine } from './interrupt-line.js';
@@ -16,6 +17,7 @@ import { PowerState } from './power-state.js';
 import { COMMAND, CONFIG, HEADER_TYPE } from './registers.js';
 
 export type { BarInfo, BarKind } from './bars.js';
+export type { FunctionPart } from './function-part.js';
 
 /** What a function says it is; all read-only to software. */
 export interface PciIdentity {
@@ -46,19 +48,6 @@ export interface PciFunctionOptions {
    * function alone is reset.
    */
   readonly resetDevice?: (type: ResetType) => void;
-}
-
-/** A part of a function with state of its own, such as MSI-X. */
-export interface FunctionPart {
-  reset?(): void;
-  /** Command register, power or place of the function changed. */
-  update?(): void;
-  save?(): StateValue;
-  /** For a part by which the function interrupts: what became of that. */
-  interrupts?(): InterruptSource;
-  /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
-  prepareLoad?(state: StateValue | undefined): () => void;
-  close?(): void;
 }
 
 /** DMA of one function. False when it may not master the bus; a read then gives zeros. */
@@ -106,6 +95,7 @@ export class PciFunction {
   readonly #line: InterruptLine;
   readonly #resetDevice: (type: ResetType) => void;
   readonly #parts = new Map<string, FunctionPart>();
+  readonly #readHooks = new Set<(offset: number, size: number) => void>();
   readonly #writeHooks = new Set<(offset: number, size: number) => void>();
   readonly #loadHooks = new Set<() => void>();
   readonly #spaces = new Map<MemoryRegion, AddressSpace>();
@@ -200,6 +190,7 @@ export class PciFunction {
   /** A read from the bus: all-ones when nothing answers. */
   readConfig(offset: number, size: ConfigAccessSize): number {
     if (!this.present || offset + size > this.#visibleSize) return allOnes(size);
+    if (this.#readHooks.size > 0) for (const hook of this.#readHooks) hook(offset, size);
     return this.config.get(offset, size);
   }
 
@@ -221,6 +212,10 @@ export class PciFunction {
   onConfigWrite(hook: (offset: number, size: number) => void): () => void {
     this.#writeHooks.add(hook);
     return () => this.#writeHooks.delete(hook);
+  }
+  /** Calls `hook` before every read from the bus, so that it can set what is read. */
+  onConfigRead(hook: (offset: number, size: number) => void): void {
+    this.#readHooks.add(hook);
   }
   /** Calls `hook` after a saved state was loaded; returns the unsubscribe. */
   onLoad(hook: () => void): () => void {
@@ -360,6 +355,7 @@ export class PciFunction {
     this.setInterrupt(false);
     for (const bar of [...this.bars]) this.#bars.unregister(bar.index);
     for (const name of [...this.#parts.keys()]) this.removePart(name);
+    this.#readHooks.clear();
     this.#writeHooks.clear();
     this.#loadHooks.clear();
     this.#spaces.clear();
