@@ -61,6 +61,7 @@ export class MemorySlots {
   readonly #supported: boolean;
   readonly #nodes: () => number;
   readonly #base: bigint;
+  readonly #end: bigint;
   readonly #plugged = new Map<MemoryDevice, Plugged>();
 
   constructor(
@@ -76,6 +77,7 @@ export class MemorySlots {
     this.#memory = memory;
     this.#supported = kind !== 'none';
     this.#base = kind === 'none' ? 0n : modulesBase(kind, ramSize);
+    this.#end = modulesEnd(kind, ramSize, config) ?? this.#base;
   }
 
   /** NUMA nodes. As QEMU: slots bring one, even if nobody named any. */
@@ -84,7 +86,7 @@ export class MemorySlots {
   }
   /** First address behind the room for modules. */
   get end(): bigint {
-    return this.#config.slots > 0 ? this.#end : this.#base;
+    return this.#end;
   }
   /** Bytes of all modules. */
   get used(): bigint {
@@ -176,10 +178,6 @@ export class MemorySlots {
     if (size % ALIGNMENT !== 0n)
       throw refused(`backend memory size must be multiple of ${hex(ALIGNMENT)}`);
     return wanted === 0n ? this.#firstFit(size) : this.#checkAddress(wanted, size);
-  }
-  /** As QEMU: each slot may cost up to 1 GiB of addresses for alignment. */
-  get #end(): bigint {
-    return this.#base + this.#config.maxSize - this.#ramSize + GIB * BigInt(this.#config.slots);
   }
   #checkAddress(addr: bigint, size: bigint): bigint {
     if (addr < this.#base || addr + size > this.#end)
