@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { eventually, privateFolder } from '../../support/daemon.js';
 import { raise, raised, RawPeer, startIvshmem } from '../../support/ivshmem.js';
+import { openDescriptors } from '../../support/ivshmem-device.js';
 import { native } from '../../support/passing.js';
 
 const needsNative = native === undefined ? { skip: 'koffi is not installed' } : {};
@@ -176,6 +177,26 @@ t.test('memory may live in a directory without a name', needsNative, async (t) =
     message: /No such file or directory/,
   });
   t.equal(existsSync(`${path}2`), false);
+});
+
+t.test('clients that come and go leave no descriptor behind', needsNative, async (t) => {
+  const { path, folder } = place(t);
+  const server = await startIvshmem(t, ['-S', path, '-m', folder, '-n', '4']);
+  const open = openDescriptors();
+  const stays = await RawPeer.connect(t, path);
+  await stays.told(7);
+  for (let round = 0; round < 20; round++) {
+    const visitors = [1, 2, 3, 4].map(() => RawPeer.connect(t, path));
+    for (const visitor of await Promise.all(visitors)) {
+      if (round % 2 === 0) await visitor.told(3);
+      visitor.leave();
+    }
+    await eventually('they have left', () => server.ids.length === 1);
+  }
+  t.equal(stays.closed, false);
+  stays.leave();
+  await eventually('all have left', () => server.ids.length === 0);
+  t.strictSame(openDescriptors(), open);
 });
 
 t.test('without the native layer it says what is missing', async (t) => {
