@@ -29,7 +29,12 @@ export type SocketEndpoint =
   | ({ readonly kind: 'tcp-listen'; readonly wait: boolean } & InetAddress)
   | ({ readonly kind: 'tcp-connect'; readonly reconnectMs?: number } & InetAddress)
   /** An inherited descriptor: of a listening socket, or of one that is connected. */
-  | { readonly kind: 'unix-fd'; readonly fd: number; readonly listening: boolean };
+  | {
+      readonly kind: 'unix-fd';
+      readonly fd: number;
+      readonly listening: boolean;
+      readonly wait: boolean;
+    };
 
 /** Where a monitor meets its clients. */
 export type MonitorEndpoint = SocketEndpoint | { readonly kind: 'stdio' };

@@ -24,7 +24,7 @@ export const socketEndpoint = (settings: SocketSettings): SocketEndpoint => {
     throw new Error("'wait' option is incompatible with socket in client connect mode");
   switch (address.type) {
     case 'fd':
-      return { kind: 'unix-fd', fd: address.fd, listening: server };
+      return { kind: 'unix-fd', fd: address.fd, listening: server, wait: server && (wait ?? true) };
     case 'unix':
       return server
         ? { kind: 'unix-listen', path: address.path, wait: wait ?? true }

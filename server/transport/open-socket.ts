@@ -14,6 +14,7 @@ export class OpenSocket implements OpenEndpoint {
   readonly #endpoint: SocketEndpoint;
   readonly #options: EndpointOptions;
   readonly #sockets = new Set<Socket>();
+  readonly #adopted = new WeakSet<Socket>();
   #arrived: () => void = () => undefined;
   #open: Endpoint | undefined;
   #retry: NodeJS.Timeout | undefined;
@@ -46,7 +47,10 @@ export class OpenSocket implements OpenEndpoint {
   }
 
   adopt(fd: number): void {
-    adoptUnix({ fd, native: this.#options.native }, this.#onConnection);
+    adoptUnix({ fd, native: this.#options.native }, (connection, socket) => {
+      this.#adopted.add(socket);
+      this.#onConnection(connection, socket);
+    });
   }
 
   get connected(): boolean {
@@ -100,8 +104,10 @@ export class OpenSocket implements OpenEndpoint {
   }
 
   #localPath(socket: Socket): string {
-    if (this.#endpoint.kind === 'unix-listen') return this.#endpoint.path;
-    const fd = this.#endpoint.kind === 'unix-fd' ? this.#endpoint.fd : descriptorOf(socket);
+    const endpoint = this.#endpoint;
+    const isOurs = !this.#adopted.has(socket);
+    if (endpoint.kind === 'unix-listen' && isOurs) return endpoint.path;
+    const fd = endpoint.kind === 'unix-fd' && isOurs ? endpoint.fd : descriptorOf(socket);
     return (fd === undefined ? undefined : boundPath(fd)) ?? '';
   }
 

@@ -137,11 +137,14 @@ export const listenUnix = async (options: UnixListenOptions): Promise<Endpoint> 
       : listenAt(server, { path, backlog: options.backlog }, mode));
     if (path !== undefined) chmodSync(path, mode);
   } catch (error) {
+    // As QEMU says it of a socket that cannot listen.
+    const cannot = path === undefined && codeOf(error) === 'EINVAL';
     const where = path ?? `descriptor ${String(fd)}`;
+    const what = cannot ? 'listen on fd socket' : `bind socket to ${where}`;
     // libuv turns ENOENT into EACCES here.
     const isNowhere = path !== undefined && !existsSync(dirname(path));
     const reason = isNowhere ? 'No such file or directory' : reasonOf(error);
-    throw new Error(`Failed to bind socket to ${where}: ${reason}`, { cause: error });
+    throw new Error(`Failed to ${what}: ${reason}`, { cause: error });
   }
   server.on('error', () => undefined);
   return { close: () => void server.close() };

@@ -1,7 +1,9 @@
+import { connect } from 'node:net';
+import { join } from 'node:path';
 import t from 'tap';
 import { LIMITS, limitsWith, parseLimit } from '../../server/limits.js';
 import { LineClient } from '../clients/transcript.js';
-import { startDaemon } from '../support/daemon.js';
+import { eventually, privateFolder, startDaemon } from '../support/daemon.js';
 
 t.test('limits have defaults within their bounds', async (t) => {
   for (const [name, { default: value, min, max }] of Object.entries(LIMITS))
@@ -54,4 +56,31 @@ t.test('--limit clients holds on a socket: one more is told and closed', async (
   for (const client of [second, third]) t.teardown(() => client.close());
   t.match(await second.line(), '{"QMP"');
   t.match(await third.line(), /GenericError.*2 clients already/);
+});
+
+t.test('--limit chardevs holds, those of monitors included', async (t) => {
+  const { qmp } = await startDaemon(t, ['-M', 'none', '--limit', 'chardevs=3']);
+  const add = (id: string): Promise<unknown> =>
+    qmp.execute('chardev-add', { id, backend: { type: 'null', data: {} } });
+  await add('a');
+  await add('b');
+  const message = "Failed to add chardev 'c': there are 3 already, the limit";
+  await t.rejects(add('c'), { message });
+  await qmp.execute('chardev-remove', { id: 'a' });
+  await add('c');
+});
+
+t.test('--limit chardev-waiting holds on a socket: one more is closed', async (t) => {
+  const path = join(privateFolder(t), 'c');
+  const chardev = `socket,id=c,path=${path},server=on,wait=off`;
+  await startDaemon(t, ['-M', 'none', '--limit', 'chardev-waiting=1', '-chardev', chardev]);
+  const closed: number[] = [];
+  const peers = [0, 1, 2].map((i) =>
+    connect(path)
+      .on('close', () => closed.push(i))
+      .resume(),
+  );
+  for (const peer of peers) t.teardown(() => peer.destroy());
+  await eventually('one is closed', () => closed.length > 0);
+  t.strictSame(closed, [2]);
 });

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { closeSync, renameSync } from 'node:fs';
+import { connect, createServer, type Socket } from 'node:net';
 import { NativeLoader } from '../../server/os/native.js';
 import type { Native } from '../../server/os/native.js';
 import { descriptorOf } from '../../server/transport/late-connection.js';
@@ -78,3 +79,26 @@ export class PassingClient {
     }
   }
 }
+
+/** A socket that listens at `path`, as a descriptor that belongs to the caller. */
+export const listeningDescriptor = async (path: string): Promise<number> => {
+  const server = createServer().listen(path);
+  await once(server, 'listening');
+  const handle: unknown = Reflect.get(server, '_handle');
+  const fd: unknown =
+    typeof handle === 'object' && handle !== null ? Reflect.get(handle, 'fd') : -1;
+  const copies: number[] = [];
+  if (native === undefined || typeof fd !== 'number') throw new Error('no native layer');
+  // Node shares no descriptor of its own; one that has been sent is another one.
+  const [here, there] = native.socketpair();
+  native.sendmsg(here, Buffer.of(0), [fd]);
+  native.recvmsg(there, Buffer.alloc(1), copies);
+  for (const end of [here, there]) closeSync(end);
+  // Closing removes the path, which has to stay.
+  renameSync(path, `${path}.kept`);
+  server.close();
+  renameSync(`${path}.kept`, path);
+  const [copy] = copies;
+  if (copy === undefined) throw new Error('no descriptor came');
+  return copy;
+};

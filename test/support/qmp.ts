@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
+import { connect, type NetConnectOpts, type Socket } from 'node:net';
 import { readJson, writeJson, type Json } from '../side-by-side/client.js';
 
 export interface QmpEvent {
@@ -40,8 +40,8 @@ export class Qmp {
     });
   }
 
-  static async connect(path: string): Promise<Qmp> {
-    const socket = connect(path);
+  static async connect(where: string | NetConnectOpts): Promise<Qmp> {
+    const socket = typeof where === 'string' ? connect(where) : connect(where);
     await once(socket, 'connect');
     const client = new Qmp(socket);
     await client.#reply();

@@ -88,7 +88,7 @@ t.test('what libvirt passes when it probes and starts a domain is accepted', asy
   t.strictSame(only?.monitors, [
     {
       label: 'charmonitor',
-      endpoint: { kind: 'unix-fd', fd: 30, listening: true },
+      endpoint: { kind: 'unix-fd', fd: 30, listening: true, wait: false },
       pretty: false,
     },
   ]);
