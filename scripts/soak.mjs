@@ -186,6 +186,7 @@ const PARTS = {
       LOAD_EVENTS: '1000',
     }),
   doorbells: () => tests(['test/server/ivshmem/peers.test.ts'], { IVSHMEM_ROUNDS: '100000' }),
+  'fuzzed accesses': () => tests(['test/load/fuzz-qtest.test.ts'], { QTEST_LINES: '1000000' }),
   'fuzzed chunks': () => tests(['test/load/fuzz-bytes.test.ts'], { FUZZ_CHUNKS: '500000' }),
 };
 
