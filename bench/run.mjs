@@ -3,10 +3,12 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { barWrites } from './bar.mjs';
 import { crowds, fanOut, latencies, residence } from './load.mjs';
 import { manyMachines } from './machines.mjs';
 import { pairs, rates, startUps } from './measures.mjs';
 import { available, programs } from './programs.mjs';
+import { qtestRates } from './qtest.mjs';
 
 const median = (samples) => {
   const sorted = [...samples].sort((a, b) => a - b);
@@ -57,6 +59,30 @@ const rateRows = (samples) => [
     qmemdWithoutNative: '-',
   }),
 ];
+
+const qtestRows = (samples) => [
+  ...compare('qtest readl of a register, one at a time', '/s', samples['register-1'], {
+    bare: '>= 0.85',
+    qemu: '-',
+  }),
+  ...compare('qtest readl of a register, 64 in flight', '/s', samples['register-64'], {
+    qemu: '>= 1',
+    bare: '>= 0.5',
+  }),
+  ...compare('qtest read of 1 MiB', '/s', samples.read, { qemu: '>= 1' }),
+  ...compare('qtest write of 1 MiB', '/s', samples.write, { qemu: '>= 1' }),
+];
+
+const barRows = (samples) =>
+  Object.entries(samples).map(([memory, { bar, copy }]) => ({
+    what: `1 MiB blocks through a BAR into ${memory}`,
+    unit: 'MiB/s',
+    qmemd: median(bar),
+    peer: 'Buffer.copy',
+    figure: median(copy),
+    ratio: ratio(bar, copy),
+    target: '>= 0.5',
+  }));
 
 const pairRow = (thousands) => ({
   what: '10 000 device_add + unplug: last thousand against first',
@@ -127,6 +153,9 @@ const main = async () => {
     rows.push(...compare('start to greeting', 'ms', startUp, { bare: '<= 1.5', qemu: '-' }));
     const thousands = await pairs(dir, 10);
     rows.push(pairRow(thousands));
+    const guests = names.filter((name) => name !== 'qmemdWithoutNative');
+    rows.push(...qtestRows(await qtestRates(guests, dir, 7)));
+    rows.push(...barRows(await barWrites(dir, 7)));
     print(rows);
     const load = {
       crowds: await crowds(dir),
