@@ -28,6 +28,11 @@ Management
   --token-file FILE       secret that HTTP and WebSocket clients must show; needed for any address
                           but loopback
 
+Guest side
+  -qtest unix:PATH[,server=on][,wait=off]     a socket that speaks qtest: docs/qtest.md; stdio too
+  -qtest-log FILE|none    what is received and sent there (default none)
+  -accel qtest            the qtest client moves the virtual clock
+
 Process
   -daemonize, -pidfile FILE, -run-with exit-with-parent=on
   -D FILE                 log to FILE instead of stderr
