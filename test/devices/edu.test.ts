@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import t from 'tap';
 import { edu } from '../../devices/edu/index.js';
 import { BUFFER, DMA, REGISTER, STATUS } from '../../devices/edu/registers.js';
+import { startMachine } from '../support/machine.js';
 import { refereeMissing, startReferee, type Qtest } from '../support/referee.js';
 import { fakeMemory, TestBoard } from '../support/test-board.js';
 
@@ -173,6 +174,20 @@ t.test('everything goes along in a saved state, a running transfer too', async (
   ])
     t.throws(() => to.device.load(state as never), /(do(es)? not fit|has no|no value)/);
   void from.device.unrealize();
+});
+
+t.test('-global sets the mask for every edu', async (t) => {
+  const globals = ['-global', 'edu.dma_mask=0xffff', '-device', 'edu,id=a'];
+  const { run } = await startMachine(t, [
+    '-M',
+    'q35',
+    ...globals,
+    '-device',
+    'edu,id=b,dma_mask=1',
+  ]);
+  const mask = (id: string): Promise<unknown> =>
+    run('qom-get', { path: `/machine/peripheral/${id}`, property: 'dma_mask' });
+  t.strictSame([await mask('a'), await mask('b')], [0xffffn, 1n]);
 });
 
 /** Register, width, value; a read when there is no value. */

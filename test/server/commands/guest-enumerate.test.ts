@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import t from 'tap';
 import type { Cleanup } from '../../support/daemon.js';
 import { startMachine, type TestMachine } from '../../support/machine.js';
@@ -227,7 +228,11 @@ t.test('what a driver has placed stays there', async (t) => {
 t.test('memory that runs out is told, function by function', async (t) => {
   const machine = await startMachine(t, [
     ...['-M', 'q35', '-nodefaults'],
-    ...devices('pxb-pcie,id=p1,bus_nr=1', 'pxb-pcie,id=p2,bus_nr=2,bus=pcie.0', 'pcie-root-port,id=r,bus=p1'),
+    ...devices(
+      'pxb-pcie,id=p1,bus_nr=1',
+      'pxb-pcie,id=p2,bus_nr=2,bus=pcie.0',
+      'pcie-root-port,id=r,bus=p1',
+    ),
     ...Array.from({ length: 20 }, (_, i) => [
       '-device',
       `dynamic-mdevice,id=d${String(i)},bus=pcie.0,size=32T,align=4K,mem-path=/dev/zero`,
@@ -270,4 +275,58 @@ t.test('room for memory modules is left alone; without PCI there is nothing to d
   t.ok((byId(await enumerate(machine), 'iv').bars[1]?.address ?? 0n) >= 105n * GiB);
   const none = await startMachine(t, ['-M', 'none']);
   await t.rejects(none.run('guest-enumerate'), /The machine has no PCI host/);
+});
+
+t.test('switches are numbered depth first', async (t) => {
+  const machine = await startMachine(t, [
+    ...['-M', 'q35,cxl=on', '-nodefaults', ...backends('256M', '256M')],
+    ...devices(
+      'pxb-cxl,id=px,bus_nr=12,bus=pcie.0',
+      'cxl-rp,id=rp,bus=px,chassis=1,slot=1',
+      'cxl-upstream,id=us,bus=rp',
+      'cxl-downstream,id=d0,bus=us,chassis=1,slot=2,port=0',
+      'cxl-downstream,id=d1,bus=us,chassis=1,slot=3,port=1',
+      'cxl-type3,id=t0,bus=d0,volatile-memdev=m0',
+      'cxl-type3,id=t1,bus=d1,volatile-memdev=m1',
+    ),
+  ]);
+  const answer = await enumerate(machine);
+  checkLayout(t, answer);
+  t.strictSame(answer.unassigned, []);
+  t.strictSame(
+    ['rp', 'us', 'd0', 'd1'].map((id) => {
+      const { secondary, subordinate } = byId(answer, id).bridge ?? {};
+      return [secondary, subordinate];
+    }),
+    [
+      [13, 16],
+      [14, 16],
+      [15, 15],
+      [16, 16],
+    ],
+  );
+  t.strictSame([byId(answer, 't0').bus, byId(answer, 't1').bus], [15, 16]);
+  t.strictSame(await enumerate(machine), { ...answer, assigned: 0 });
+});
+
+t.test('whatever software has left in the registers, the result is sound', async (t) => {
+  const machine = await startMachine(t, TREE);
+  const access = fc.record({
+    id: fc.constantFrom('rp1', 'rp2', 'rp3', 'pb', 'a', 'b', 'c', 'e'),
+    offset: fc.nat({ max: 15 }).map((dword) => BigInt(4 * dword)),
+    value: fc.nat({ max: 0xffff_ffff }).map(BigInt),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(access, { maxLength: 24 }), async (accesses) => {
+      for (const one of accesses) await machine.run('guest-config-write', { ...one, size: 4n });
+      const answer = await enumerate(machine);
+      const problems: string[] = [];
+      checkLayout({ ok: (value, name) => void (value || problems.push(name)) }, answer);
+      if (problems.length > 0) throw new Error(problems.join('; '));
+      const again = await enumerate(machine);
+      if (again.assigned !== 0 && answer.unassigned.length === 0)
+        throw new Error('a second call finds something to do');
+    }),
+    { numRuns: 150 },
+  );
 });
