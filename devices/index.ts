@@ -18,6 +18,7 @@ import { pcieRootPort } from './pcie-root-port/index.js';
 import { pxbCxl } from './pxb-cxl/index.js';
 import { pxb, pxbPcie } from './pxb-pcie/index.js';
 import { shmPci } from './shm-pci/index.js';
+import { virtioMemPci } from './virtio-mem-pci/index.js';
 import { virtioShmemPci } from './virtio-shmem-pci/index.js';
 
 /** Every device type, by the folder that it lies in. */
@@ -43,6 +44,7 @@ export const userDeviceTypes: readonly DeviceType[] = [
   pxbCxl,
   pxbPcie,
   shmPci,
+  virtioMemPci,
   virtioShmemPci,
 ];
 
@@ -70,6 +72,8 @@ export const plainTypes = [
   { name: 'q35-pcihost', parent: 'device' },
   { name: 'ioapic-common', parent: 'device', abstract: true },
   { name: 'ioapic', parent: 'ioapic-common' },
+  { name: 'virtio-pci', parent: 'pci-device', abstract: true },
+  { name: 'virtio-mem-pci-base', parent: 'virtio-pci', abstract: true },
   { name: 'base-pci-bridge', parent: 'pci-device', abstract: true },
   { name: 'bus', parent: 'object', abstract: true },
   { name: 'PCI', parent: 'bus' },

@@ -101,6 +101,15 @@ export const guestEnumerate = command('guest-enumerate', {
   returns: GuestEnumeration,
 });
 
+export const guestMemoryResize = command('guest-memory-resize', {
+  ...ours,
+  doc: 'As the driver of a virtio-mem-pci: plug or unplug blocks, so that the guest has this much of it.',
+  args: {
+    id,
+    size: int('size', 'bytes, a multiple of the block size; more than requested-size is refused'),
+  },
+});
+
 export const GuestConfigValue = object('GuestConfigValue', { value: int('uint32', 'bytes read') });
 const configAccess = {
   id,

@@ -170,26 +170,44 @@ export const PCDIMMDeviceInfo = object('PCDIMMDeviceInfo', {
 export const PCDIMMDeviceInfoWrapper = object('PCDIMMDeviceInfoWrapper', {
   data: PCDIMMDeviceInfo,
 });
+export const VirtioMEMDeviceInfo = object('VirtioMEMDeviceInfo', {
+  id: opt(str('id of the device')),
+  memaddr: int('size', 'guest-physical address in bytes'),
+  'requested-size': int('size', 'bytes that the guest is asked to have'),
+  size: int('size', 'bytes that the guest has'),
+  'max-size': int('size', 'bytes that can be plugged'),
+  'block-size': int('size', 'bytes of a block'),
+  node: int('int', 'NUMA node'),
+  memdev: str('object path of the memory backend'),
+});
+export const VirtioMEMDeviceInfoWrapper = object('VirtioMEMDeviceInfoWrapper', {
+  data: VirtioMEMDeviceInfo,
+});
 export const MemoryDeviceInfoKind = enumeration(
   'MemoryDeviceInfoKind',
-  ['dimm', 'nvdimm'],
+  ['dimm', 'nvdimm', 'virtio-mem'],
   'Kinds of memory devices.',
 );
 export const MemoryDeviceInfo = union('MemoryDeviceInfo', {
   doc: 'A memory device: its kind and what is known of it.',
   base: { type: MemoryDeviceInfoKind },
   discriminator: 'type',
-  branches: { dimm: PCDIMMDeviceInfoWrapper, nvdimm: PCDIMMDeviceInfoWrapper },
+  branches: {
+    dimm: PCDIMMDeviceInfoWrapper,
+    nvdimm: PCDIMMDeviceInfoWrapper,
+    'virtio-mem': VirtioMEMDeviceInfoWrapper,
+  },
 });
 export const queryMemoryDevices = command('query-memory-devices', {
-  doc: 'List the memory modules in the slots of the board. PCI and CXL devices are not among them.',
+  doc: 'List the memory devices: modules in the slots of the board, and virtio-mem. CXL devices are not among them.',
   since: '0.1',
   returns: arr(MemoryDeviceInfo, 'the devices, by address'),
 });
 
 export const MemoryDeviceSizeChange = event('MEMORY_DEVICE_SIZE_CHANGE', {
-  doc: 'A memory device changed its size. The modules of this version never do.',
+  doc: 'A virtio-mem device changed its size: the guest took or gave back memory.',
   since: '0.1',
+  throttle: { key: 'qom-path' },
   data: {
     id: opt(str('id of the device')),
     size: int('size', 'bytes now'),

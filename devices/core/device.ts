@@ -1,3 +1,4 @@
+import type { JsonValue } from '../../schema/json.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
 import type { PlatformServices } from '../platform/platform.js';
 import type { CharDevices } from './char-device.js';
@@ -7,6 +8,13 @@ import type { HostMemoryService } from './host-memory.js';
 import type { HostTimer } from './host-timer.js';
 import type { Properties, PropertyValues } from './property.js';
 import type { SharedObjects } from './shared-object.js';
+
+/** A property that follows the state of the device, and may be set after it was realized. */
+export interface LiveProperty {
+  get(): JsonValue;
+  /** @throws QmpError with the property's own rule */
+  set(value: JsonValue): void;
+}
 
 /** `cold` is power-on, `warm` a system reset or a bus reset. */
 export type ResetType = 'cold' | 'warm';
@@ -33,6 +41,8 @@ export interface Device {
   save(): DeviceState;
   /** @throws QmpError and changes nothing when the state does not fit this device */
   load(state: DeviceState): void;
+  /** By name; other properties answer what they were set to. */
+  readonly liveProperties?: Readonly<Record<string, LiveProperty>>;
 }
 
 /** Structured log of one device; object first, constant message second. */
@@ -65,6 +75,11 @@ export interface DeviceContext {
   readonly platform?: PlatformServices;
   /** Keeps the machine from being migrated, for `reason`; returns the end of that. */
   blockMigration(reason: string): () => void;
+  /**
+   * Asks the guest for something that needs no driver of the device's own: `answer` runs once the
+   * reply of the running command is out, if the machine's guest-policy is `accept`.
+   */
+  askGuest(answer: () => void): void;
   emit<E extends EventDef>(event: E, data: EventData<E>): void;
 }
 

@@ -5,6 +5,8 @@ export interface MemdevBackend {
   /** The user's id; names the backend in error texts. */
   readonly id: string;
   readonly memory: HostMemory;
+  /** Whether somebody has claimed it. */
+  readonly inUse: boolean;
   /**
    * Takes the backend for `owner` (a device's QOM path); one owner at a time.
    *

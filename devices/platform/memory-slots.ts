@@ -1,6 +1,6 @@
 import { refused } from '../../schema/error.js';
 import type { AddressSpace } from '../core/address-space.js';
-import type { MemoryDevice, MemoryDevicePart } from '../core/memory-device.js';
+import type { MemoryDevice, MemoryDevicePart, MemoryModulePart } from '../core/memory-device.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import { ramEnd } from './memory-map.js';
 
@@ -18,11 +18,14 @@ export const NO_MEMORY_SLOTS: MemorySlotsConfig = {
 };
 
 const GIB = 1n << 30n;
-/** Modules start at multiples of this and have multiples of it as size, as QEMU on x86. */
+/** Memory devices start at multiples of this and have multiples of it as size, as QEMU on x86. */
 const ALIGNMENT = 2n << 20n;
 
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
 const alignUp = (value: bigint, to: bigint): bigint => ((value + to - 1n) / to) * to;
+
+const alignmentOf = (part: MemoryDevicePart): bigint =>
+  part.kind === 'virtio-mem' && part.blockSize > ALIGNMENT ? part.blockSize : ALIGNMENT;
 
 const modulesBase = (kind: 'pc' | 'q35', ramSize: bigint): bigint =>
   alignUp(ramEnd(kind, ramSize), GIB);
@@ -50,7 +53,8 @@ interface Plugged {
 }
 
 /**
- * The memory slots of a board: who sits where, and the addresses that the modules answer.
+ * The memory slots of a board, and the addresses above the RAM that memory devices answer: those in
+ * slots and those on a bus.
  *
  * @see reference/qmp-protocol.md §8.5
  */
@@ -80,22 +84,30 @@ export class MemorySlots {
     this.#end = modulesEnd(kind, ramSize, config) ?? this.#base;
   }
 
-  /** NUMA nodes. As QEMU: slots bring one, even if nobody named any. */
+  /** NUMA nodes. As QEMU: room for memory devices brings one, even if nobody named any. */
   get nodes(): number {
-    return Math.max(this.#nodes(), this.#config.slots > 0 ? 1 : 0);
+    const room = this.#config.slots > 0 || this.#config.maxSize > this.#ramSize;
+    return Math.max(this.#nodes(), room ? 1 : 0);
   }
-  /** First address behind the room for modules. */
+  /** First address behind the room for memory devices. */
   get end(): bigint {
     return this.#end;
   }
-  /** Bytes of all modules. */
-  get used(): bigint {
+  /** Bytes that the guest has of all memory devices. */
+  get pluggedSize(): bigint {
+    return this.devices.reduce((sum, { size }) => sum + size, 0n);
+  }
+  /** Bytes of addresses that memory devices take. */
+  get #used(): bigint {
     return [...this.#plugged.values()].reduce((sum, { size }) => sum + size, 0n);
   }
-  /** The modules, by address. */
+  /** The memory devices, by address, with the bytes that the guest has of them. */
   get devices(): readonly { readonly device: MemoryDevice; readonly size: bigint }[] {
     return [...this.#plugged]
-      .map(([device, { size }]) => ({ device, size }))
+      .map(([device, { part, size }]) => ({
+        device,
+        size: part.kind === 'virtio-mem' ? part.size() : size,
+      }))
       .sort((a, b) => (a.device.memoryDevice.addr < b.device.memoryDevice.addr ? -1 : 1));
   }
 
@@ -106,16 +118,22 @@ export class MemorySlots {
   }
 
   /**
-   * Chooses slot and address of a module that is to be realized. Nothing is taken before `plug`.
+   * Chooses slot and address of a memory device that is to be realized. Nothing is taken before `plug`.
    *
    * @throws QmpError with the texts of reference/qmp-protocol.md §8.5
    */
   place(device: MemoryDevice): void {
     const part = device.memoryDevice;
+    if (part.kind === 'virtio-mem') {
+      part.addr = this.#chooseAddress(part);
+      this.#checkOwnNode(part);
+    } else this.#placeModule(part);
+  }
+  #placeModule(part: MemoryModulePart): void {
     if (part.kind === 'nvdimm' && !this.#config.nvdimm)
       throw refused("nvdimm is not enabled: missing 'nvdimm' in '-M'");
     const slot = this.#chooseSlot(part.slot);
-    const addr = this.#chooseAddress(part.addr, part.findMemdev().memory.size);
+    const addr = this.#chooseAddress(part);
     this.#checkNode(part);
     part.slot = slot;
     part.addr = addr;
@@ -124,7 +142,8 @@ export class MemorySlots {
   plug(device: MemoryDevice): void {
     const part = device.memoryDevice;
     const { memory, id } = part.findMemdev();
-    const region = MemoryRegion.ram(`dimm ${id}`, { memory });
+    const region =
+      part.kind === 'virtio-mem' ? part.region() : MemoryRegion.ram(`dimm ${id}`, { memory });
     this.#memory.root.add(region, part.addr);
     this.#plugged.set(device, { part, size: memory.size, region, pending: false });
   }
@@ -137,8 +156,12 @@ export class MemorySlots {
 
   /** Asks the guest to let go. @throws QmpError for what no guest can let go of */
   requestUnplug(device: MemoryDevice): void {
-    if (device.memoryDevice.kind === 'nvdimm')
-      throw refused('nvdimm device hot unplug is not supported yet.');
+    const part = device.memoryDevice;
+    if (part.kind === 'nvdimm') throw refused('nvdimm device hot unplug is not supported yet.');
+    if (part.kind === 'virtio-mem') {
+      part.checkUnplug();
+      return;
+    }
     const plugged = this.#plugged.get(device);
     if (plugged !== undefined) plugged.pending = true;
   }
@@ -158,7 +181,9 @@ export class MemorySlots {
         `invalid slot number ${String(wanted)}, valid range is [0-${BigInt.asUintN(64, BigInt(slots) - 1n).toString()}]`,
       );
     if (slots <= 0) throw refused("no slots where allocated, please specify the 'slots' option");
-    const taken = new Set([...this.#plugged.values()].map(({ part }) => part.slot));
+    const taken = new Set(
+      [...this.#plugged.values()].map(({ part }) => (part.kind === 'virtio-mem' ? -1 : part.slot)),
+    );
     if (wanted !== -1) {
       if (taken.has(wanted)) throw refused(`slot ${String(wanted)} is busy`);
       return wanted;
@@ -167,17 +192,24 @@ export class MemorySlots {
     throw refused('no free slots available');
   }
 
-  #chooseAddress(wanted: bigint, size: bigint): bigint {
+  #chooseAddress(part: MemoryDevicePart): bigint {
+    const { addr: wanted } = part;
+    const { size } = part.findMemdev().memory;
     const total = this.#config.maxSize - this.#ramSize;
-    if (this.used + size > total)
+    if (part.kind === 'virtio-mem' && total <= 0n)
       throw refused(
-        `not enough space, currently ${hex(this.used)} in use of total space for memory devices ${hex(total > 0n ? total : 0n)}`,
+        'memory devices (e.g. for memory hotplug) are not enabled, please specify the maxmem option',
       );
-    if (wanted % ALIGNMENT !== 0n)
-      throw refused(`address must be aligned to ${hex(ALIGNMENT)} bytes`);
-    if (size % ALIGNMENT !== 0n)
-      throw refused(`backend memory size must be multiple of ${hex(ALIGNMENT)}`);
-    return wanted === 0n ? this.#firstFit(size) : this.#checkAddress(wanted, size);
+    if (this.#used + size > total)
+      throw refused(
+        `not enough space, currently ${hex(this.#used)} in use of total space for memory devices ${hex(total > 0n ? total : 0n)}`,
+      );
+    const alignment = alignmentOf(part);
+    if (wanted % alignment !== 0n)
+      throw refused(`address must be aligned to ${hex(alignment)} bytes`);
+    if (size % alignment !== 0n)
+      throw refused(`backend memory size must be multiple of ${hex(alignment)}`);
+    return wanted === 0n ? this.#firstFit(size, alignment) : this.#checkAddress(wanted, size);
   }
   #checkAddress(addr: bigint, size: bigint): bigint {
     if (addr < this.#base || addr + size > this.#end)
@@ -189,14 +221,14 @@ export class MemorySlots {
       throw refused(`address range conflicts with memory device id='${clash.part.id ?? ''}'`);
     return addr;
   }
-  #firstFit(size: bigint): bigint {
-    let addr = this.#base;
+  #firstFit(size: bigint, alignment: bigint): bigint {
+    let addr = alignUp(this.#base, alignment);
     for (
       let clash = this.#overlapping(addr, size);
       clash !== undefined;
       clash = this.#overlapping(addr, size)
     )
-      addr = alignUp(clash.part.addr + clash.size, ALIGNMENT);
+      addr = alignUp(clash.part.addr + clash.size, alignment);
     if (addr + size > this.#end)
       throw refused(
         'could not find position in guest address space for memory device - memory fragmented due to alignments',
@@ -207,6 +239,14 @@ export class MemorySlots {
     return [...this.#plugged.values()].find(
       (other) => addr < other.part.addr + other.size && other.part.addr < addr + size,
     );
+  }
+  #checkOwnNode({ node }: MemoryDevicePart): void {
+    const { nodes } = this;
+    // As QEMU, which lacks the space.
+    if (node >= Math.max(nodes, 1))
+      throw refused(
+        `'node' property has value '${String(node)}', which exceedsthe number of numa nodes: ${String(nodes)}`,
+      );
   }
   #checkNode({ node }: MemoryDevicePart): void {
     const { nodes } = this;

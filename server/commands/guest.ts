@@ -75,6 +75,13 @@ export const guestHandlers = {
     withMemDriver(machine, id, client.gone, (driver) => Promise.resolve(driver.attachments())),
   'guest-eject': ({ id }, { machine }) => machine.eject(machine.devices.find(id)),
   'guest-enumerate': (_, { machine }) => runFirmware(machine),
+  'guest-memory-resize': ({ id, size }, { machine }) => {
+    const entry = machine.devices.find(id);
+    const part = entry.memory?.memoryDevice;
+    if (part?.kind !== 'virtio-mem')
+      throw refused(`device '${id}' is a ${entry.type.name}: its memory has one size`);
+    part.resize(size);
+  },
   'guest-config-read': ({ id, offset, size }, { machine }) => {
     const fn = functionOf(machine, id);
     return { value: fn.readConfig(offset, checkConfig(fn, offset, size)) };

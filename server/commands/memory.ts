@@ -1,21 +1,23 @@
-import type { MemoryDevicePart } from '../../devices/core/memory-device.js';
+import type { MemoryModulePart, ResizableMemoryPart } from '../../devices/core/memory-device.js';
 import { flushMemory } from '../machine/flush.js';
 import type { Machine } from '../machine/machine.js';
 import type { Handlers, Infer } from '../../schema/lang.js';
 import type * as memory from '../../schema/memory.js';
 import type { CommandContext } from './context.js';
 
-/** A memory module as `query-memory-devices` shows it. */
-interface MemoryModule {
-  readonly type: 'dimm' | 'nvdimm';
-  readonly data: Infer<typeof memory.PCDIMMDeviceInfo>;
-}
+/** A memory device as `query-memory-devices` shows it. */
+type MemoryDeviceShown =
+  | {
+      readonly type: 'dimm' | 'nvdimm';
+      readonly data: Infer<typeof memory.PCDIMMDeviceInfo>;
+    }
+  | { readonly type: 'virtio-mem'; readonly data: Infer<typeof memory.VirtioMEMDeviceInfo> };
 
-const memoryDeviceInfo = (
+const moduleInfo = (
   machine: Machine,
-  { kind, id, addr, slot, node, findMemdev }: MemoryDevicePart,
+  { kind, id, addr, slot, node, findMemdev }: MemoryModulePart,
   size: bigint,
-): MemoryModule => {
+): MemoryDeviceShown => {
   const entry = [...machine.devices.entries].find(
     (e) => e.memory?.memoryDevice.findMemdev === findMemdev,
   );
@@ -32,16 +34,32 @@ const memoryDeviceInfo = (
   return { type: kind, data };
 };
 
-/** The modules in the slots of the board, by address. */
-export const describeMemoryDevices = (machine: Machine): MemoryModule[] =>
-  machine.memorySlots.devices.map(({ device: { memoryDevice }, size }) =>
-    memoryDeviceInfo(machine, memoryDevice, size),
+const resizableInfo = (part: ResizableMemoryPart): MemoryDeviceShown => {
+  const { id, addr, node, blockSize } = part;
+  const memdev = part.findMemdev();
+  const data = {
+    ...(id === undefined ? {} : { id }),
+    memaddr: addr,
+    'requested-size': part.requestedSize(),
+    size: part.size(),
+    'max-size': memdev.memory.size,
+    'block-size': blockSize,
+    node: BigInt(node),
+    memdev: `/objects/${memdev.id}`,
+  };
+  return { type: 'virtio-mem', data };
+};
+
+/** The memory devices, by address. */
+export const describeMemoryDevices = (machine: Machine): MemoryDeviceShown[] =>
+  machine.memorySlots.devices.map(({ device: { memoryDevice: part }, size }) =>
+    part.kind === 'virtio-mem' ? resizableInfo(part) : moduleInfo(machine, part, size),
   );
 
 /** How much memory there is. */
 export const memoryOverview = (machine: Machine): Infer<typeof memory.MemoryInfo> => ({
   'base-memory': machine.options.ramSize,
-  'plugged-memory': machine.memorySlots.used,
+  'plugged-memory': machine.memorySlots.pluggedSize,
 });
 
 export const memoryHandlers = {

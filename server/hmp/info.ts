@@ -65,6 +65,12 @@ const tree = (object: QomObject, name: string, indent: number): string =>
 export const infoCommands: readonly MonitorCommand[] = [
   show('balloon', 'size of the balloon', () => 'Error: No balloon device has been activated\n'),
   show('block', 'block devices, of which there are none', () => ''),
+  show('chardev', 'character devices and what they are connected to', ({ options }) =>
+    options.chardevs
+      .list()
+      .map(({ id, backend }) => `${id}: filename=${backend.filename}\n`)
+      .join(''),
+  ),
   show('cpus', 'CPUs, of which there are none', () => ''),
   show('kvm', 'whether KVM runs the guest', () => 'kvm support: not compiled\n'),
   show('memdev', 'memory backends', memdevs),

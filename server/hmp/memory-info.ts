@@ -3,22 +3,40 @@ import type { Machine } from '../machine/machine.js';
 
 /** `info memory-devices`, `info memory_size_summary`, `info numa`, in the layout of QEMU. */
 
+type Shown = ReturnType<typeof describeMemoryDevices>[number];
+const hex = (value: bigint): string => `0x${value.toString(16)}`;
+
+const describe = (shown: Shown): string[] => {
+  if (shown.type === 'virtio-mem') {
+    const { data } = shown;
+    return [
+      `  memaddr: ${hex(data.memaddr)}`,
+      `  node: ${String(data.node)}`,
+      `  requested-size: ${String(data['requested-size'])}`,
+      `  size: ${String(data.size)}`,
+      `  max-size: ${String(data['max-size'])}`,
+      `  block-size: ${String(data['block-size'])}`,
+      `  memdev: ${data.memdev}`,
+    ];
+  }
+  const { data } = shown;
+  return [
+    `  addr: ${hex(data.addr)}`,
+    `  slot: ${String(data.slot)}`,
+    `  node: ${String(data.node)}`,
+    `  size: ${String(data.size)}`,
+    `  memdev: ${data.memdev}`,
+    `  hotplugged: ${String(data.hotplugged)}`,
+    `  hotpluggable: ${String(data.hotpluggable)}`,
+  ];
+};
+
 export const memoryDevices = (machine: Machine): string =>
   describeMemoryDevices(machine)
-    .map(({ type, data }) =>
-      [
-        `Memory device [${type}]: "${data.id ?? ''}"`,
-        `  addr: 0x${data.addr.toString(16)}`,
-        `  slot: ${String(data.slot)}`,
-        `  node: ${String(data.node)}`,
-        `  size: ${String(data.size)}`,
-        `  memdev: ${data.memdev}`,
-        `  hotplugged: ${String(data.hotplugged)}`,
-        `  hotpluggable: ${String(data.hotpluggable)}`,
-      ]
-        .map((line) => `${line}\n`)
-        .join(''),
-    )
+    .flatMap((shown) => [
+      `Memory device [${shown.type}]: "${shown.data.id ?? ''}"\n`,
+      ...describe(shown).map((line) => `${line}\n`),
+    ])
     .join('');
 
 export const memorySize = (machine: Machine): string => {

@@ -11,7 +11,7 @@ export interface DeviceEntry {
   readonly type: DeviceType;
   readonly device: Device;
   readonly pci: PciDevice | undefined;
-  /** A module in a memory slot. */
+  /** A piece of guest memory: a module in a slot, or, on a bus, a resizable one. */
   readonly memory: MemoryDevice | undefined;
   readonly object: QomObject;
   readonly properties: PropertyBag;
@@ -25,15 +25,22 @@ export const exposeDevice = (
   bus: { object: QomObject | undefined; hotpluggable: () => boolean },
 ): void => {
   const { object, properties, type } = entry;
+  const { liveProperties = {} } = entry.device;
   for (const [name, definition] of Object.entries(properties.definitions)) {
+    const live = liveProperties[name];
     const isLink = definition.link !== undefined;
     object.addProperty(name, {
       type: definition.qomType,
       description: definition.doc,
-      get: () => showPlace(entry, name) ?? entry.device.settled?.(name) ?? properties.show(name),
+      get: () =>
+        live?.get() ??
+        showPlace(entry, name) ??
+        entry.device.settled?.(name) ??
+        properties.show(name),
       target: () => properties.linkTarget(name),
-      set: () => {
-        throw refused(afterRealize(entry, name, isLink));
+      set: (value) => {
+        if (live !== undefined) live.set(value);
+        else throw refused(afterRealize(entry, name, isLink));
       },
     });
   }
@@ -52,8 +59,10 @@ export const exposeDevice = (
 
 /** What the machine chose, or may have chosen, in place of what was set. */
 const showPlace = ({ pci, memory }: DeviceEntry, name: string): bigint | undefined => {
-  if (memory === undefined) return name === 'addr' ? BigInt(pci?.pci.devfn ?? -1) : undefined;
-  const { addr, slot, findMemdev } = memory.memoryDevice;
+  if (pci !== undefined) return name === 'addr' ? BigInt(pci.pci.devfn) : undefined;
+  const part = memory?.memoryDevice;
+  if (part === undefined || part.kind === 'virtio-mem') return undefined;
+  const { addr, slot, findMemdev } = part;
   if (name === 'addr') return addr;
   if (name === 'slot') return BigInt(slot);
   return name === 'size' ? findMemdev().memory.size : undefined;

@@ -166,13 +166,11 @@ export class DeviceTable implements BusTree {
   /** `device_del`: asks for removal; the guest side completes it. @throws QmpError, §3.5 */
   requestUnplug(name: string): DeviceEntry {
     const entry = this.find(name);
-    if (entry.memory !== undefined) {
-      this.#options.memorySlots().requestUnplug(entry.memory);
-      return entry;
-    }
     const bus = entry.pci?.pci.bus;
+    if (bus !== undefined) this.#checkHotplug(entry.type, bus);
+    if (entry.memory !== undefined) this.#options.memorySlots().requestUnplug(entry.memory);
+    if (entry.memory !== undefined && entry.pci === undefined) return entry;
     if (entry.pci === undefined || bus === undefined) throw deviceNotFound(name);
-    this.#checkHotplug(entry.type, bus);
     bus.hotplug?.unplugRequest(entry.pci.pci, name);
     return entry;
   }
@@ -255,6 +253,7 @@ export class DeviceTable implements BusTree {
     checkCommonPciProperties(common);
     fn.multifunction = common.multifunction;
     fn.acpiIndex = common['acpi-index'];
+    if (entry.memory !== undefined) this.#options.memorySlots().place(entry.memory);
     bus.beforePlug?.(fn);
     bus.hotplug?.prePlug(fn, bus, hotplugged);
     const { addr, multifunction } = common;
@@ -293,6 +292,7 @@ export class DeviceTable implements BusTree {
   #settle(entry: DeviceEntry, bus: PciBus): void {
     entry.realized = true;
     this.#entries.add(entry);
+    if (entry.memory !== undefined) this.#options.memorySlots().plug(entry.memory);
     const { pci } = entry;
     if (pci !== undefined) {
       this.#byFunction.set(pci.pci, entry);

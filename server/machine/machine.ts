@@ -244,7 +244,7 @@ export class Machine {
 
   /** The guest lets go of a function whose removal was asked for (`guest-eject`, guest policy). */
   eject(entry: DeviceEntry): void {
-    if (entry.memory !== undefined) {
+    if (entry.memory !== undefined && entry.pci === undefined) {
       if (!this.memorySlots.isPending(entry.memory))
         throw refused(`No unplug of device '${entry.id ?? entry.object.path}' is pending`);
       this.devices.remove(entry);
@@ -295,6 +295,10 @@ export class Machine {
       sharedObjects: this.options.sharedObjects,
       blockMigration: (reason) => this.migrationBlockers.add(reason),
       chardevs: this.options.chardevs,
+      askGuest: (answer) =>
+        this.defer(() => {
+          if (this.#guestPolicy === 'accept') answer();
+        }),
       emit: this.options.emit,
       platform: this.platform,
     };

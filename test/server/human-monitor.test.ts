@@ -152,3 +152,10 @@ t.test('a CPU that is not there is refused', async (t) => {
     'VM status: paused (prelaunch)\r\n',
   );
 });
+
+t.test('info chardev lists character devices', async (t) => {
+  const machine = await startMachine(t, WORDS);
+  t.equal(await line(machine, 'info chardev'), '');
+  await machine.run('chardev-add', { id: 'c0', backend: { type: 'null', data: {} } });
+  t.equal(await line(machine, 'info chardev'), 'c0: filename=null\r\n');
+});

@@ -25,6 +25,7 @@ export const fakeContext = (given: Partial<DeviceContext> = {}): DeviceContext =
   eventNotifiers: { check: none, adopt: none, discard: none },
   sharedObjects: { open: none, create: none },
   blockMigration: () => () => undefined,
+  askGuest: none,
   emit: none,
   ...given,
 });

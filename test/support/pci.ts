@@ -68,6 +68,9 @@ export const fakeMemdev = (
     id,
     memory: new ArrayMemory(size),
     owner: () => owner,
+    get inUse() {
+      return owner !== undefined;
+    },
     flushes: () => flushes,
     claim: (path) => {
       if (owner !== undefined) throw refused(`can't use already busy memdev: ${id}`);

@@ -76,6 +76,9 @@ export class SparseBackend implements MemdevBackend {
   flush(): Promise<void> {
     return Promise.resolve();
   }
+  get inUse(): boolean {
+    return this.owner !== undefined;
+  }
   claim(owner: string): void {
     if (this.owner !== undefined) throw refused(`can't use already busy memdev: ${this.id}`);
     this.owner = owner;
