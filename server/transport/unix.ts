@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, lstatSync, unlinkSync } from 'node:fs';
+import { chmodSync, existsSync, fstatSync, lstatSync, unlinkSync } from 'node:fs';
 import { connect, createServer, Socket } from 'node:net';
 import type { ListenOptions, Server, SocketConstructorOpts } from 'node:net';
 import { dirname } from 'node:path';
@@ -66,6 +66,14 @@ const existsAt = (path: string): boolean => {
   throw new Error(`Failed to bind socket to ${path}: there is a file that is no socket`);
 };
 
+const isSocket = (fd: number | undefined): boolean => {
+  try {
+    return fd !== undefined && fstatSync(fd).isSocket();
+  } catch {
+    return false; // closed, or never open
+  }
+};
+
 /** Removes a socket that nobody listens on. @throws when somebody does */
 const removeStale = async (path: string): Promise<void> => {
   if (!existsAt(path)) return;
@@ -131,16 +139,16 @@ export const listenUnix = async (options: UnixListenOptions): Promise<Endpoint> 
     checkPath(path);
     await removeStale(path);
   } else if (fd === undefined) throw new Error('a listening socket needs a path or a descriptor');
+  const isGiven = path === undefined && isSocket(fd);
   try {
     await (path === undefined
       ? listen(server, { fd: fd ?? -1 })
       : listenAt(server, { path, backlog: options.backlog }, mode));
     if (path !== undefined) chmodSync(path, mode);
   } catch (error) {
-    // As QEMU says it of a socket that cannot listen.
-    const cannot = path === undefined && codeOf(error) === 'EINVAL';
     const where = path ?? `descriptor ${String(fd)}`;
-    const what = cannot ? 'listen on fd socket' : `bind socket to ${where}`;
+    // As QEMU says it of a socket that cannot listen.
+    const what = isGiven ? 'listen on fd socket' : `bind socket to ${where}`;
     // libuv turns ENOENT into EACCES here.
     const isNowhere = path !== undefined && !existsSync(dirname(path));
     const reason = isNowhere ? 'No such file or directory' : reasonOf(error);
