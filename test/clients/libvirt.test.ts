@@ -32,6 +32,8 @@ const SHM_NAME = `qmemd-test-${String(process.pid)}`;
 const SHMEM = `<shmem name='${SHM_NAME}'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>`;
 const DIMM = `<memory model='dimm'><target><size unit='MiB'>128</size><node>0</node></target></memory>`;
 
+const VIRTIO_MEM = `<memory model='virtio-mem'><target><size unit='MiB'>128</size><node>0</node><block unit='KiB'>2048</block><requested unit='MiB'>64</requested></target></memory>`;
+
 const start = async (t: Cleanup): Promise<Libvirt> => {
   const libvirt = new Libvirt(t);
   t.teardown(async () => {
@@ -79,6 +81,13 @@ t.test('libvirt drives qmemd', { skip: missing ?? false }, async (t) => {
   const seen = [...(await events.stop()).matchAll(/event ([A-Z_]+) /g)].map(([, name]) => name);
   t.strictSame(seen, ['STOP', 'RESUME', 'RESET', 'DEVICE_DELETED', 'DEVICE_DELETED']);
 
+  await libvirt.virsh('attach-device', 'pool', file('virtio-mem.xml', VIRTIO_MEM), '--live');
+  const current = () => libvirt.virsh('dumpxml', 'pool');
+  await eventually('libvirt learns the size', async () =>
+    /<current[^>]*>65536</.test(await current()),
+  );
+  await libvirt.virsh('update-memory-device', 'pool', '--requested-size', '32MiB', '--live');
+  await eventually('and its change', async () => /<current[^>]*>32768</.test(await current()));
   await libvirt.virsh('attach-device', 'pool', dimm, '--live');
   const before = libvirt.domainProcess('pool');
   await libvirt.stop();
