@@ -3,8 +3,8 @@ import type { Infer } from '../../schema/lang.js';
 import { IntervalSet } from '../core/interval-set.js';
 import { printUuid } from './bytes.js';
 import type { OwnedRun } from './capacity-ownership.js';
-import { EXTENT_LIMIT, type DynamicCapacity } from './dynamic-capacity.js';
-import { NO_TAG, type Extent } from './extents.js';
+import { type DynamicCapacity } from './dynamic-capacity.js';
+import { EXTENT_LIMIT, NO_TAG, type Extent } from './extents.js';
 import { DEFAULT_BLOCK_SIZE, regionOf } from './regions.js';
 
 type Info = Infer<typeof CxlDynamicCapacityInfo>;
@@ -64,6 +64,6 @@ const runsOf = (capacity: DynamicCapacity): readonly OwnedRun[] => {
   const shared = capacity.ownership.owners();
   if (shared !== undefined) return shared.filter(({ heads }) => heads.length > 0);
   const offered = capacity.pending.flatMap(({ extents }) => extents);
-  const had = new IntervalSet([...capacity.accepted, ...offered]);
+  const had = new IntervalSet([...capacity.accepted, ...offered, ...capacity.references.held]);
   return had.intervals.map((range) => ({ ...capacity.relative(range), heads: [ONLY_HEAD] }));
 };

@@ -10,10 +10,10 @@ import {
   type AddRequest,
   type ReleaseRequest,
 } from './capacity-requests.js';
-import { EXTENT_LIMIT, type DynamicCapacity } from './dynamic-capacity.js';
+import { type DynamicCapacity } from './dynamic-capacity.js';
+import { EXTENT_LIMIT, NO_TAG, packExtent, type Extent } from './extents.js';
 import { CAPACITY_EVENT, capacityRecord } from './event-records.js';
 import { EVENT_LOG, WAITING_RECORDS_LIMIT, type EventLogs } from './event-logs.js';
-import { NO_TAG, packExtent, type Extent } from './extents.js';
 import type { Region } from './regions.js';
 import { RETURN_CODE, type ReturnCode } from './return-code.js';
 

@@ -2,8 +2,7 @@ import { refused } from '../../schema/error.js';
 import type { Interval } from '../core/interval-set.js';
 import { parseUuid } from './bytes.js';
 import type { DynamicCapacity } from './dynamic-capacity.js';
-import { EXTENT_LIMIT } from './dynamic-capacity.js';
-import { NO_TAG, overlap, type Extent } from './extents.js';
+import { EXTENT_LIMIT, NO_TAG, overlap, type Extent } from './extents.js';
 import type { Region } from './regions.js';
 
 /** A range as QMP names it. */

@@ -5,19 +5,19 @@ import type { CapacityOwnership } from './capacity-ownership.js';
 import {
   contains,
   cutOut,
-  loadExtents,
+  EXTENT_LIMIT,
   NO_TAG,
   overlap,
   partsWithin,
-  saveExtents,
   withoutRanges,
   type Extent,
 } from './extents.js';
+import { readCapacity, writeCapacity } from './capacity-saved.js';
 import { regionOf, type Region } from './regions.js';
 import { RETURN_CODE, type ReturnCode } from './return-code.js';
+import { TagReferences } from './tag-references.js';
 
-/** Pending and accepted extents together. reference/cxl.md §8.1 */
-export const EXTENT_LIMIT = 512;
+const HELD = 'a reference to its tag keeps the capacity';
 const { SUCCESS, INVALID_INPUT, INVALID_PHYSICAL_ADDRESS, INVALID_EXTENT_LIST } = RETURN_CODE;
 const { RESOURCES_EXHAUSTED } = RETURN_CODE;
 
@@ -56,6 +56,7 @@ export interface DynamicCapacityOptions {
 export class DynamicCapacity {
   readonly regions: readonly Region[];
   readonly ownership: CapacityOwnership;
+  readonly references = new TagReferences();
   readonly #options: DynamicCapacityOptions;
   readonly #base: bigint;
   #pending: readonly PendingGroup[] = [];
@@ -122,7 +123,8 @@ export class DynamicCapacity {
     return unowned
       .map((range) => ({ base: range.base + this.#base, len: range.len }))
       .flatMap((range) => this.#backed.gaps(range))
-      .flatMap((range) => this.#offered.gaps(range));
+      .flatMap((range) => this.#offered.gaps(range))
+      .flatMap((range) => this.references.gaps(range));
   }
   /** The range from the start of the dynamic capacity on. */
   relative({ base, len }: Interval): Interval {
@@ -160,6 +162,12 @@ export class DynamicCapacity {
     hostId: number,
     extents: readonly Extent[],
   ): { readonly group: number } | { readonly refusal: string } {
+    const standing = this.references.standing(extents);
+    if (standing === 'other') return { refusal: HELD };
+    if (standing === 'own') {
+      this.references.take(extents);
+      return { group: this.offerClaimed(hostId, extents) };
+    }
     const refusal = this.ownership.claim(extents.map((extent) => this.relative(extent)));
     return refusal === undefined ? { group: this.offerClaimed(hostId, extents) } : { refusal };
   }
@@ -174,6 +182,11 @@ export class DynamicCapacity {
   /** The bytes of these accepted ranges go when the host gives them back. */
   eraseOnRelease(ranges: readonly Interval[]): void {
     for (const range of ranges) this.#erased.add(range);
+  }
+
+  /** Frees what is held under a tag that the fabric manager no longer refers to. */
+  removeReference(tag: string): void {
+    this.#giveBack(this.references.remove(tag));
   }
 
   /** Takes ranges away at once, from pending groups and from the accepted list. */
@@ -251,7 +264,7 @@ export class DynamicCapacity {
   }
   #drop(extents: readonly Extent[]): void {
     for (const extent of extents) this.#offered.delete(extent);
-    this.ownership.release(extents.map((extent) => this.relative(extent)));
+    this.#giveBack(extents);
     if (extents.length > 0) this.#options.reports.rejected(extents);
   }
 
@@ -272,7 +285,8 @@ export class DynamicCapacity {
   }
 
   /** Erases what is to be erased, then lets others have the blocks. */
-  #giveBack(gone: readonly Extent[]): void {
+  #giveBack(released: readonly Extent[]): void {
+    const gone = this.references.keep(released);
     for (const extent of gone)
       for (const range of this.#erased.within(extent)) this.#options.erase(range);
     for (const extent of gone) this.#erased.delete(extent);
@@ -308,7 +322,8 @@ export class DynamicCapacity {
   }
   /** Gives everything back, without telling anybody: the device goes away. */
   abandon(): void {
-    const all = [...this.#accepted, ...this.#pending.flatMap(({ extents }) => extents)];
+    const held = this.references.clear();
+    const all = [...this.#accepted, ...this.#pending.flatMap(({ extents }) => extents), ...held];
     this.#pending = [];
     this.#offered.clear();
     this.#accepted = [];
@@ -317,17 +332,15 @@ export class DynamicCapacity {
   }
 
   save(): DeviceState {
-    return {
-      pending: this.#pending.map(({ id, hostId, extents, begun }) => ({
-        ...{ id, hostId, begun },
-        extents: saveExtents(extents),
-      })),
-      accepted: saveExtents(this.#accepted),
-      erased: this.#erased.intervals.map((interval) => ({ ...interval })),
+    const saved = writeCapacity({
+      pending: this.#pending,
+      accepted: this.#accepted,
+      erased: this.#erased.intervals,
       blockSizes: this.regions.map(({ blockSize }) => blockSize),
       generation: this.#generation,
       nextGroup: this.#nextGroup,
-    };
+    });
+    return { ...saved, references: this.references.save() };
   }
   /**
    * Checks a saved state, claims what it has beyond what is had now, and returns what applies it.
@@ -335,35 +348,28 @@ export class DynamicCapacity {
    * @throws QmpError when it does not fit, or other heads have some of it; nothing is claimed then
    */
   prepareLoad(state: StateValue | undefined): () => void {
-    const { pending, accepted, erased, blockSizes, generation, nextGroup } = (state ??
-      {}) as DeviceState;
-    if (!Array.isArray(pending) || !Array.isArray(erased) || !Array.isArray(blockSizes))
-      throw refused('saved dynamic capacity does not fit');
-    const extents = loadExtents(accepted);
-    const groups = pending.map((group) => {
-      const { id, hostId, extents: offered, begun } = group as DeviceState;
-      const heading = { id: Number(id), hostId: Number(hostId), begun: begun === true };
-      return { ...heading, extents: loadExtents(offered) };
-    });
-    const marks = loadExtents(erased.map((mark) => ({ ...(mark as DeviceState), ...UNTAGGED })));
-    const all = [...extents, ...groups.flatMap((group) => group.extents)];
-    const sizes = this.#checkSaved(all, blockSizes);
-    const giveUp = this.#exchange(all);
+    const saved = readCapacity(state, this.regions);
+    const references = this.references.prepareLoad((state as DeviceState)['references']);
+    const offered = saved.pending.flatMap(({ extents }) => extents);
+    const giveUp = this.#exchange([...saved.accepted, ...offered, ...references.held]);
     return () => {
       giveUp();
-      this.regions.forEach((region, i) => (region.blockSize = sizes[i] ?? region.blockSize));
-      this.#pending = groups;
-      this.#accepted = extents;
-      this.#backed = new IntervalSet(extents);
-      this.#offered = new IntervalSet(groups.flatMap((group) => group.extents));
-      this.#erased = new IntervalSet(marks);
-      this.#generation = Number(generation);
-      this.#nextGroup = Number(nextGroup);
+      this.regions.forEach((region, i) => {
+        region.blockSize = saved.blockSizes[i] ?? region.blockSize;
+      });
+      this.#pending = saved.pending;
+      this.#accepted = saved.accepted;
+      this.#backed = new IntervalSet(saved.accepted);
+      this.#offered = new IntervalSet(offered);
+      this.#erased = new IntervalSet(saved.erased);
+      this.#generation = saved.generation;
+      this.#nextGroup = saved.nextGroup;
+      references.apply();
     };
   }
   /** Claims all of `wanted` that is not had; returns what gives up the rest of what is had. */
   #exchange(wanted: readonly Interval[]): () => void {
-    const had = [...this.#backed.intervals, ...this.#offered.intervals];
+    const had = [...this.#backed.intervals, ...this.#offered.intervals, ...this.references.held];
     const gapsOf = (of: readonly Interval[], inside: readonly Interval[]): Interval[] => {
       const known = new IntervalSet(inside);
       return of.flatMap((range) => known.gaps(range)).map((range) => this.relative(range));
@@ -373,18 +379,4 @@ export class DynamicCapacity {
     const surplus = gapsOf(had, wanted);
     return () => this.ownership.release(surplus);
   }
-  /** @returns the block sizes */
-  #checkSaved(extents: readonly Extent[], blockSizes: readonly StateValue[]): bigint[] {
-    const seen = new IntervalSet();
-    for (const extent of extents) {
-      if (regionOf(this.regions, extent) === undefined || seen.overlaps(extent))
-        throw refused('saved extents do not fit the regions of this device');
-      seen.add(extent);
-    }
-    if (extents.length > EXTENT_LIMIT || blockSizes.length !== this.regions.length)
-      throw refused('saved dynamic capacity does not fit this device');
-    return blockSizes.map((size) => BigInt(size as bigint));
-  }
 }
-
-const UNTAGGED = { tag: '', sequence: 0 };

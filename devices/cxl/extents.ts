@@ -11,6 +11,9 @@ export interface Extent extends Interval {
   readonly sequence: number;
 }
 
+/** Pending and accepted extents of a device together. reference/cxl.md §8.1 */
+export const EXTENT_LIMIT = 512;
+
 /** The tag of extents that have none. */
 export const NO_TAG = '0'.repeat(32);
 

@@ -7,6 +7,7 @@ import { CapacityManager } from './capacity-manager.js';
 import type { CapacityOwnership } from './capacity-ownership.js';
 import { Cci, type CciCommand } from './cci.js';
 import { dcdManagementCommands } from './commands/dcd-management.js';
+import { dcdTagCommands } from './commands/dcd-tags.js';
 import { dynamicCapacityCommands } from './commands/dynamic-capacity.js';
 import { eventCommands } from './commands/events.js';
 import { featureCommands } from './commands/features.js';
@@ -151,7 +152,10 @@ export class Type3State {
     fabric.add([identifyCommand(fabric, identity), ...responseLimitCommands(fabric)]);
     fabric.add([...timestampCommands(time).slice(0, 1), ...logCommands(fabric)]);
     fabric.add([tunnelCommand((id) => (id === 0 ? logicalDevice : undefined))]);
-    if (manager !== undefined) fabric.add(dcdManagementCommands(fabric, manager));
+    if (manager !== undefined) {
+      fabric.add(dcdManagementCommands(fabric, manager));
+      fabric.add(dcdTagCommands(fabric, manager.capacity));
+    }
     fabric.add(extraCommands?.fabric ?? []);
     logicalDevice.add([identifyCommand(logicalDevice, identity), ...logCommands(logicalDevice)]);
   }

@@ -1,5 +1,4 @@
-import { EXTENT_LIMIT } from '../../devices/cxl/dynamic-capacity.js';
-import { overlap, type Extent } from '../../devices/cxl/extents.js';
+import { EXTENT_LIMIT, overlap, type Extent } from '../../devices/cxl/extents.js';
 import { regionOf } from '../../devices/cxl/regions.js';
 import { viewOf } from '../../devices/cxl/bytes.js';
 import { capacityInfo } from '../../devices/cxl/capacity-info.js';

@@ -2,8 +2,8 @@ import type { Interval } from '../../core/interval-set.js';
 import { CAPACITY_UNIT } from '../addresses.js';
 import { EFFECT, type Cci, type CciCommand } from '../cci.js';
 import { viewOf } from '../bytes.js';
-import { EXTENT_LIMIT, type DynamicCapacity } from '../dynamic-capacity.js';
-import { EXTENT_SIZE, packExtent } from '../extents.js';
+import { type DynamicCapacity } from '../dynamic-capacity.js';
+import { EXTENT_LIMIT, EXTENT_SIZE, packExtent } from '../extents.js';
 import { RETURN_CODE, type ReturnCode } from '../return-code.js';
 
 const LIST_HEADER = 16;

@@ -138,3 +138,43 @@ t.test('the FM-owned LD and LD 0 behind it', async (t) => {
   );
   t.equal(run(logicalDevice, 0x5300, ''), 'code 3');
 });
+
+t.test('5606h to 5608h: a reference keeps capacity that its host gave back', async (t) => {
+  const b = Type3Bench.configA(t);
+  const { fabric } = b.state;
+  const other = 'ff'.repeat(16);
+  const list = (start = '00', count = 'ff'): string =>
+    run(fabric, 0x5608, `${start}000000 ${count}000000`);
+  t.equal(list(), '00'.repeat(12) + '03000000');
+  t.equal(run(fabric, 0x5606, TAG), 'code 2', 'nobody has it');
+  run(fabric, 0x5604, request(2, extent(0, 4, { tag: TAG })));
+  t.equal(run(fabric, 0x5606, '00'.repeat(16)), 'code 2');
+  t.equal(run(fabric, 0x5606, TAG), '');
+  t.equal(run(fabric, 0x5606, TAG), '', 'twice is once');
+  const entry = (flags: string, reference: string, pending: string): string =>
+    TAG + flags + '000000' + reference.padEnd(64, '0') + pending.padEnd(64, '0');
+  t.equal(
+    list(),
+    `00000000 01000000 01000000 03000000`.replaceAll(' ', '') + entry('01', '00', '01'),
+  );
+  t.equal(list('00', '00'), '00000000010000000000000003000000', 'none wanted');
+  t.equal(list('02'), 'code 2');
+  b.respond([0, 4]);
+  t.equal(list().slice(32), entry('01', '01', '00'));
+  t.equal(run(fabric, 0x5607, other), 'code 2');
+  b.release([0, 4]);
+  t.equal(list().slice(32), entry('01', '00', '00'));
+  t.throws(() => b.add([2, 2]), { message: 'a reference to its tag keeps the capacity' });
+  t.equal(run(fabric, 0x5604, request(2, extent(2, 2, { tag: other }))), 'code 2');
+  b.manager.add({ hostId: 0, policy: 'free', region: 0, extents: [{ offset: 0n, len: 2n * MiB }] });
+  t.equal(b.capacity.pending[0]?.extents[0]?.base, 4n * MiB, 'free looks elsewhere');
+  b.respond();
+  t.equal(run(fabric, 0x5604, request(2, extent(0, 2, { tag: TAG }))), '', 'offered again');
+  b.respond();
+  const loaded = Type3Bench.configA(t);
+  loaded.device.load(b.device.save());
+  t.strictSame(loaded.device.save(), b.device.save());
+  t.equal(run(fabric, 0x5607, TAG), '');
+  t.equal(list().length, 32);
+  b.add([0, 4]);
+});

@@ -14,7 +14,7 @@ import {
 import { MiB, Type3Bench, dynamicOnly, responseBytes } from '../../support/type3.js';
 
 /** Sequences of commands from both sides; more of them with CXL_RUNS. */
-const RUNS = Number(process.env['CXL_RUNS'] ?? 60);
+const RUNS = Number(process.env['CXL_RUNS'] ?? 30);
 const REGIONS = 2;
 /** Blocks of one region, few enough that ranges meet often. */
 const BLOCKS = 128;

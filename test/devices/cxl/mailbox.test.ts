@@ -197,16 +197,14 @@ t.test('a full log loses records, counts them, and clears them all at once', asy
 
 t.test('handles skip 0 when they wrap', async (t) => {
   const b = Type3Bench.configA(t);
-  const handles = new Set<number>();
-  for (let i = 0; i < 0x10001; i++) {
-    b.state.logs.append(0, new Uint8Array(128));
-    const record = b.state.logs.read(0, 1)?.subarray(32) ?? new Uint8Array(0);
-    const handle = viewOf(record).getUint16(20, true);
-    handles.add(handle);
-    b.state.logs.clear(0, 0, [handle]);
-  }
-  t.equal(handles.has(0), false);
-  t.equal(handles.size, 0xffff);
+  const { logs } = b.state;
+  const saved = logs.save() as { nextHandle: number }[];
+  logs.prepareLoad(saved.map((log) => ({ ...log, nextHandle: 0xffff })))();
+  for (let i = 0; i < 3; i++) logs.append(0, new Uint8Array(128));
+  t.strictSame(
+    b.records(0).list.map(({ handle }) => handle),
+    [0xffff, 1, 2],
+  );
 });
 
 t.test('records that wait for the log are limited', async (t) => {
