@@ -115,14 +115,6 @@ export const tolerated: readonly Tolerated[] = [
     see: 'pci §4.1',
   },
   {
-    request: /"qom-list-types".*"ivshmem-common"/,
-    path: /^return\.ivshmem-doorbell$/,
-    qemu: /"parent": "ivshmem-common"/,
-    qmemd: ABSENT,
-    what: 'ivshmem-doorbell is not there yet',
-    see: 'docs/differences.md M10',
-  },
-  {
     request: /"qom-(list|get)".*"path": "\/(machine)?"/,
     path: /^(return\.machine\.type|error\.desc)$/,
     qemu: /pc-q35-7\.2-machine/,
