@@ -3,7 +3,6 @@ import { BridgeWindows } from '../pci/bridge-windows.js';
 import { PciBus, type PciBusTypeName } from '../pci/bus.js';
 import { addPcieCapability, EXPRESS, SLOT, type SlotOptions } from '../pci/capabilities.js';
 import { PciFunction } from '../pci/function.js';
-import { limitLink } from '../pci/link.js';
 import { Msi } from '../pci/msi.js';
 import { PcieSlot } from '../pci/pcie-slot.js';
 import type { PortType } from '../pci/registers.js';
@@ -71,9 +70,8 @@ export class PortFunction {
     slot?: SlotOptions;
     hideHotplug?: boolean;
   }): void {
-    const { at, link, hideHotplug = false } = options;
+    const { at, hideHotplug = false } = options;
     this.#express = addPcieCapability(this.pci, options);
-    limitLink(this.pci, at, link);
     if (!hideHotplug) return;
     const register = at + EXPRESS.SLOT_CAPABILITIES;
     this.pci.config.set(register, 4, this.pci.config.get(register, 4) & ~SLOT.HOTPLUG);

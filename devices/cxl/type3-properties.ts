@@ -1,5 +1,6 @@
 import type { MemdevBackend } from '../core/memdev.js';
-import { choice, link, str, uint64, uint8, type PropertyValues } from '../core/property.js';
+import { link, str, uint64, uint8, type PropertyValues } from '../core/property.js';
+import { linkProperties } from '../pci/link.js';
 
 /** `sn` that means: no serial number. */
 export const NO_SERIAL = (1n << 64n) - 1n;
@@ -16,8 +17,7 @@ export const type3Properties = {
   cdat: str('file with the coherent device attribute table, in place of the built-in one'),
   'num-dc-regions': uint8(0, 'dynamic capacity regions, 0 to 8'),
   'volatile-dc-memdev': backend('capacity of all dynamic capacity regions'),
-  'x-speed': choice('PCIELinkSpeed', ['2_5', '5', '8', '16', '32', '64'], '32', 'GT/s'),
-  'x-width': choice('PCIELinkWidth', ['1', '2', '4', '8', '12', '16', '32'], '16', 'lanes'),
+  ...linkProperties('32', '16'),
 } as const;
 
 export type Type3Properties = PropertyValues<typeof type3Properties>;

@@ -4,6 +4,7 @@ import type { Device, DeviceContext, DeviceState, ResetType } from '../core/devi
 import { addAer, AER, addPcieCapability, addSerialNumber } from '../pci/capabilities.js';
 import { PciFunction } from '../pci/function.js';
 import type { PciDevice, PciIdentity } from '../pci/function.js';
+import { linkOf } from '../pci/link.js';
 import { MsiX } from '../pci/msix.js';
 import { Offer } from '../pci/offers.js';
 import { PORT_TYPE } from '../pci/registers.js';
@@ -48,7 +49,6 @@ const VECTORS = 8;
 const DOE_VECTOR = 0;
 const BAR = { COMPONENT: 0, DEVICE: 2, MSIX: 4 } as const;
 const FLEX_BUS = { capability: 0x26, control: 0x02, status: 0x26 } as const;
-const LINK_SPEED = { '2_5': 1, '5': 2, '8': 3, '16': 4, '32': 5, '64': 6 } as const;
 
 /** What a device type adds to a type 3 device. */
 export interface Type3Extension {
@@ -180,13 +180,13 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
   // PCI.
 
   #addCapabilities({ media }: Type3State, cdat: Cdat | undefined): void {
-    const { sn, 'x-speed': speed, 'x-width': width } = this.#properties;
+    const { sn } = this.#properties;
     const { pci } = this;
     this.#msix = new MsiX(pci, { vectors: VECTORS, bar: BAR.MSIX, at: LAYOUT.MSIX });
     addPcieCapability(pci, {
       type: PORT_TYPE.ENDPOINT,
       at: LAYOUT.EXPRESS,
-      link: { speed: LINK_SPEED[speed], width: Number(width) },
+      link: linkOf(this.#properties),
     });
     const hasSerial = sn !== NO_SERIAL;
     if (hasSerial) addSerialNumber(pci, sn, LAYOUT.SERIAL);

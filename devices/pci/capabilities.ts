@@ -67,7 +67,7 @@ export interface ExpressOptions {
   /** Port number in the link capabilities. */
   readonly port?: number;
   readonly slot?: SlotOptions;
-  /** Speed code (1 = 2.5 GT/s, 4 = 16 GT/s) and width. Ports announce and report them. */
+  /** Speed code (1 = 2.5 GT/s, 4 = 16 GT/s) and width. Ports above a link report on it. */
   readonly link?: { readonly speed: number; readonly width: number };
   /** Offers function level reset. */
   readonly functionReset?: boolean;
@@ -146,15 +146,20 @@ const addLinkRegisters = (fn: PciFunction, at: number, options: ExpressOptions):
   const link = speed | (width << 4);
   const port = (options.port ?? 0) * 2 ** 24;
   config.set(at + EXPRESS.LINK_STATUS, 2, link);
-  if (options.link === undefined || !isPort(options.type)) {
-    config.set(at + EXPRESS.LINK_CAPABILITIES, 4, port + (link | ASPM_L0S));
-    return;
-  }
-  const reports = LINK_ACTIVE_REPORTING | BANDWIDTH_NOTIFICATION;
-  config.set(at + EXPRESS.LINK_CAPABILITIES, 4, port + (link | ASPM_L0S | reports));
-  config.set(at + EXPRESS.LINK_CAPABILITIES_2, 4, 2 ** (speed + 1) - 2);
-  config.set(at + EXPRESS.LINK_CONTROL_2, 2, speed);
+  const reports = options.link !== undefined && isAboveLink(options.type);
+  const capabilities = link | ASPM_L0S | (reports ? linkReports(speed, width) : 0);
+  config.set(at + EXPRESS.LINK_CAPABILITIES, 4, port + capabilities);
+  // As QEMU: slow links do not list what faster ones must.
+  if (speed > 2) config.set(at + EXPRESS.LINK_CAPABILITIES_2, 4, 2 ** (speed + 1) - 2);
+  if (speed > 1) config.set(at + EXPRESS.LINK_CONTROL_2, 2, speed);
 };
+
+/** Ports that report on the link below them. */
+const isAboveLink = (type: PortType): boolean =>
+  type === PORT_TYPE.ROOT_PORT || type === PORT_TYPE.DOWNSTREAM;
+
+const linkReports = (speed: number, width: number): number =>
+  (speed > 1 ? LINK_ACTIVE_REPORTING : 0) | (speed > 1 || width > 1 ? BANDWIDTH_NOTIFICATION : 0);
 
 const addSlotRegisters = (fn: PciFunction, at: number, slot: SlotOptions): void => {
   const { config } = fn;

@@ -4,7 +4,7 @@ import { BridgeWindows } from '../pci/bridge-windows.js';
 import { PciBus } from '../pci/bus.js';
 import { addAcs, addAer, addPcieCapability, addSsvid } from '../pci/capabilities.js';
 import { PciFunction, type PciDevice } from '../pci/function.js';
-import { limitLink, linkOf } from '../pci/link.js';
+import { linkOf } from '../pci/link.js';
 import { MsiX } from '../pci/msix.js';
 import { PcieSlot } from '../pci/pcie-slot.js';
 import { PORT_TYPE } from '../pci/registers.js';
@@ -56,7 +56,6 @@ export class PcieRootPort implements PciDevice {
 
   #addExpress(): void {
     const properties = this.#properties;
-    const link = linkOf(properties);
     addPcieCapability(this.pci, {
       type: PORT_TYPE.ROOT_PORT,
       at: LAYOUT.EXPRESS,
@@ -66,11 +65,10 @@ export class PcieRootPort implements PciDevice {
         hotplug: properties.hotplug,
         powerController: properties.power_controller_present,
       },
-      link,
+      link: linkOf(properties),
     });
     addAer(this.pci, { at: LAYOUT.AER });
     if (!properties['disable-acs']) addAcs(this.pci, { at: LAYOUT.ACS });
-    limitLink(this.pci, LAYOUT.EXPRESS, link);
   }
 
   #createSlot(): PcieSlot {

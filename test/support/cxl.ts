@@ -112,6 +112,13 @@ export class CxlBoard extends TestBoard {
     return { device: this.plug(device, { bus: busOf(port) }), backend };
   }
 
+  /** Every function with an id, root buses first. */
+  everyFunction(): PciFunction[] {
+    const below = (bus: PciBus): PciFunction[] =>
+      bus.functions.flatMap((fn) => [fn, ...(fn.secondaryBus ? below(fn.secondaryBus) : [])]);
+    return this.platform.roots.flatMap(below).filter(({ id }) => id !== undefined);
+  }
+
   /** Writes component registers of a host bridge, by its place from the newest on. */
   bridgeRegisters(index: number): Write {
     const base = HOST_REGISTERS + 0x1_0000n * BigInt(index);
