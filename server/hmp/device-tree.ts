@@ -32,11 +32,12 @@ const showValue = (qomType: string, value: JsonValue): string => {
   return `${String(value)} (${note})`;
 };
 
-const properties = ({ properties: bag, pci }: DeviceEntry): string[] =>
+const properties = ({ properties: bag, pci, device }: DeviceEntry): string[] =>
   Object.entries(bag.definitions).flatMap(([name, { link, qomType }]) => {
     if (link !== undefined) return [];
     if (name === 'addr' && pci !== undefined) return [`addr = ${slot(pci.pci.devfn)}`];
-    return [`${name} = ${showValue(qomType, bag.show(name))}`];
+    const value = device.settled?.(name) ?? bag.show(name);
+    return [`${name} = ${showValue(qomType, value)}`];
   });
 
 const pciLines = ({ config, bars, devfn, bus }: PciFunction): string[] => {

@@ -68,6 +68,8 @@ t.test(
     ]);
     const master = { path: 'd0', property: 'master' };
     t.equal(await qmp.execute('qom-get', master), 'on', 'what auto became');
+    const line = { 'command-line': 'info qtree' };
+    t.match(await qmp.execute('human-monitor-command', line), /master = "on"/);
     const again = { driver: 'ivshmem-doorbell', id: 'e', chardev: 'c0' };
     await t.rejects(qmp.execute('device_add', again), {
       message: "Property 'ivshmem-doorbell.chardev' can't take value 'c0': Device 'c0' is in use",
