@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { cpus, loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { barWrites } from './bar.mjs';
+import { capacityRounds } from './cxl.mjs';
 import { crowds, fanOut, latencies, residence } from './load.mjs';
 import { manyMachines } from './machines.mjs';
 import { pairs, rates, startUps } from './measures.mjs';
@@ -119,8 +120,14 @@ const printMachines = ({ figures, perMachine }) => {
   console.log(`  a machine ${KiB(perMachine)}`);
 };
 
+const printCapacity = (figures) => {
+  console.log('dynamic capacity, rounds of add, accept and release over one connection');
+  for (const { others, perSecond } of figures)
+    console.log(`  ${others} other extents accepted: ${number(perSecond)} /s`);
+};
+
 /** qmemd alone, as the numbers grow. */
-const printLoad = ({ crowds, latencies, fanOut, residence, machines }) => {
+const printLoad = ({ crowds, latencies, fanOut, residence, machines, capacity }) => {
   console.log('\nqmemd, query-status, replies/s of all clients together');
   for (const { clients, depth, perSecond } of crowds)
     console.log(`  ${clients} clients, ${depth} in flight each: ${number(perSecond)} /s`);
@@ -138,6 +145,7 @@ const printLoad = ({ crowds, latencies, fanOut, residence, machines }) => {
     `  idle ${KiB(idle)}, a client ${KiB(perClient)}, a device ${KiB(perDevice)} (${devices})`,
   );
   printMachines(machines);
+  printCapacity(capacity);
 };
 
 const main = async () => {
@@ -163,6 +171,7 @@ const main = async () => {
       fanOut: await fanOut(dir),
       residence: await residence(dir),
       machines: await manyMachines(dir),
+      capacity: await capacityRounds(dir),
     };
     printLoad(load);
     const machine = {
