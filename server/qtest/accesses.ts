@@ -1,6 +1,6 @@
 import type { AddressSpace } from '../../devices/core/address-space.js';
 import type { AccessSize } from '../../devices/core/host-memory.js';
-import { bytesFromHex, padded } from './hex.js';
+import { bytesFromHex, valueReply } from './hex.js';
 import { BadRequest, type Words } from './words.js';
 
 /** Answers one request with one line, without its end. @throws BadRequest */
@@ -33,7 +33,7 @@ const portOf = (words: Words): bigint => {
 
 const portCommands = ({ io }: AccessTargets): [string, Command][] =>
   WIDTHS.filter(([, size]) => size <= 4).flatMap(([letter, size]) => [
-    [`in${letter}`, (words) => `OK 0x${padded(io.read(portOf(words), size), 4)}`],
+    [`in${letter}`, (words) => valueReply(io.read(portOf(words), size), 4)],
     [
       `out${letter}`,
       (words) => {
@@ -46,10 +46,7 @@ const portCommands = ({ io }: AccessTargets): [string, Command][] =>
 
 const registerCommands = ({ memory }: AccessTargets): [string, Command][] =>
   WIDTHS.flatMap(([letter, size]: readonly [string, AccessSize]) => [
-    [
-      `read${letter}`,
-      (words) => `OK 0x${padded(memory.read(words.unsigned(1, 'address'), size), 16)}`,
-    ],
+    [`read${letter}`, (words) => valueReply(memory.read(words.unsigned(1, 'address'), size), 16)],
     [
       `write${letter}`,
       (words) => {

@@ -18,10 +18,11 @@ export const bytesFromHex = (word: Buffer, length: number): Buffer => {
   return bytes;
 };
 
-const ZEROS = Array.from({ length: 17 }, (_, count) => '0'.repeat(count));
+/** What stands before the digits of a value, by how many digits are missing. */
+const PREFIXES = Array.from({ length: 17 }, (_, count) => `OK 0x${'0'.repeat(count)}`);
 
-/** `value` in at least `digits` hexadecimal digits. */
-export const padded = (value: bigint, digits: number): string => {
+/** The reply that tells `value` in at least `digits` hexadecimal digits. */
+export const valueReply = (value: bigint, digits: number): string => {
   const text = value <= 0xffff_ffffn ? Number(value).toString(16) : value.toString(16);
-  return (ZEROS[digits - text.length] ?? '') + text;
+  return (PREFIXES[digits - text.length] ?? 'OK 0x') + text;
 };
