@@ -173,6 +173,7 @@ const PARTS = {
   'pool race': () => blockRace(2_500_000),
   'CXL dynamic capacity': () =>
     tests(['test/devices/cxl/invariants.test.ts'], { CXL_RUNS: '5000' }),
+  'CXL routing': () => tests(['test/devices/cxl/routing.test.ts'], { QMEMD_ROUTING_RUNS: '3000' }),
   'native layer': () => tests(['test/server/os/native.test.ts'], { QMEMD_SOAK_SCALE: '10' }),
   'fuzzed commands': () => tests(['test/server/fuzz.test.ts'], { FUZZ_RUNS: '5000' }),
   'fuzzed bytes': () =>

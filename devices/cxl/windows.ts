@@ -3,7 +3,7 @@ import { MemoryRegion } from '../core/memory-region.js';
 import { CAPACITY_UNIT, dpa, hpa, type Dpa } from './addresses.js';
 import { interleaveWaysCode } from './hdm-decoders.js';
 import type { CxlMemoryTarget, MemoryFault } from './memory-target.js';
-import { route, type CxlHostBridge, type Route } from './routing.js';
+import { route, stillHolds, type CxlHostBridge, type Route } from './routing.js';
 
 /** A fixed memory window as the machine's options describe it. */
 export interface FixedWindowConfig {
@@ -51,6 +51,7 @@ export class FixedWindow {
   readonly config: FixedWindowConfig;
   readonly #granularity: bigint;
   #bridges: readonly CxlHostBridge[] = [];
+  #last: { readonly found: Route; readonly start: bigint; readonly end: bigint } | undefined;
 
   constructor(config: FixedWindowConfig, base: bigint) {
     this.config = config;
@@ -69,6 +70,7 @@ export class FixedWindow {
   /** @param bridges one for each target, in the order of the targets */
   connect(bridges: readonly CxlHostBridge[]): void {
     this.#bridges = bridges;
+    this.#last = undefined;
   }
 
   /**
@@ -119,7 +121,21 @@ export class FixedWindow {
     return fault;
   }
 
+  /** The last route serves as long as it leads where the address lies, and nothing has changed. */
   #route(address: bigint): Route | MemoryFault {
+    const known = this.#last;
+    if (known !== undefined && address >= known.start && address < known.end) {
+      const { found, start, end } = known;
+      if (stillHolds(found.grounds))
+        return { ...found, address: dpa(found.address + address - start), run: end - address };
+    }
+    const found = this.#find(address);
+    this.#last =
+      typeof found === 'string' ? undefined : { found, start: address, end: address + found.run };
+    return found;
+  }
+
+  #find(address: bigint): Route | MemoryFault {
     const bridge = this.#bridges[this.#index(address)];
     if (bridge === undefined) return 'no-route';
     const found = route(bridge, hpa(address));

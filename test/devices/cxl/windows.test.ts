@@ -53,6 +53,8 @@ t.test('a device that was reset answers no more', async (t) => {
 
 t.test('a removed device leaves a hole, one that comes fills it', async (t) => {
   const { board, port, device, backend } = passThrough();
+  program(componentOf(device), 0, { base: WINDOW, size: UNIT });
+  t.equal(reason(board, 0n), undefined);
   board.remove(device.pci);
   t.equal(reason(board, 0n), 'no-route');
   t.equal(backend.owner, undefined, 'its backend is free');
