@@ -37,9 +37,11 @@ const DEMO_LISTEN = { host: '127.0.0.1', port: 7710 };
 const withDemo = async (options: Options): Promise<{ options: Options; demo?: Demo }> => {
   if (!options.demo) return { options };
   const { createDemo } = await import('../server/demo.js');
-  const demo = createDemo(demoSocketPath(process.env));
+  const { NativeLoader } = await import('../server/os/native.js');
+  const native = process.env['QMEMD_NATIVE'] !== 'none' && new NativeLoader().load() !== undefined;
+  const demo = createDemo(demoSocketPath(process.env), native);
   return {
-    options: { ...options, machines: [demo.machine], listen: options.listen ?? DEMO_LISTEN },
+    options: { ...options, machines: demo.machines, listen: options.listen ?? DEMO_LISTEN },
     demo,
   };
 };

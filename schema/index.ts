@@ -3,6 +3,7 @@ import * as board from './board.js';
 import * as chardev from './chardev.js';
 import * as control from './control.js';
 import * as cxl from './cxl.js';
+import * as cxlPools from './cxl-pools.js';
 import * as descriptors from './descriptors.js';
 import * as events from './events.js';
 import * as guest from './guest.js';
@@ -29,6 +30,7 @@ export const subjects: readonly Subject[] = [
   { title: 'PCI', module: pci },
   { title: 'Memory', module: memory },
   { title: 'CXL', module: cxl },
+  { title: 'CXL pools', module: cxlPools },
   { title: 'Character devices', module: chardev },
   { title: 'Shared memory between machines', module: ivshmem },
   { title: 'Guest side', module: guest },

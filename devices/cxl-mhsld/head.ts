@@ -40,6 +40,10 @@ export class Head {
     this.#properties = properties;
   }
 
+  /** Whether the device is realized: only then there are pool and ownership. */
+  get attached(): boolean {
+    return this.#pool !== undefined;
+  }
   /** @throws Error when the device is not realized */
   get pool(): Pool {
     if (this.#pool === undefined) throw new Error('head that is not realized');

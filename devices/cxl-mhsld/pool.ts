@@ -186,6 +186,7 @@ export class Pool {
 
   /** Head of each logical device, UNASSIGNED for none. */
   logicalDevices(): Uint8Array {
+    if (!this.#object.isWhole()) return new Uint8Array(HEADS).fill(UNASSIGNED);
     return this.#object.bytes.copy(LAYOUT.LD_MAP.offset, LAYOUT.LD_MAP.size);
   }
 
@@ -193,9 +194,14 @@ export class Pool {
    * Frees everything that a dead head owns.
    *
    * @returns the number of blocks that it owned
-   * @throws QmpError GenericError when the head lives
+   * @throws QmpError GenericError when there is no such head, it lives, or the object was cut
    */
   freeHead(head: number): number {
+    if (head >= HEADS)
+      throw refused(
+        `mhsld state '${this.name}' has heads 0 to ${String(HEADS - 1)}, no ${String(head)}`,
+      );
+    this.#checkWhole();
     return this.#locked(LOCK.LIFE, LIFE_TIMEOUT_MS, () => {
       const { state, blocks } = this.heads()[head] ?? { state: 'free', blocks: 0 };
       if (state === 'attached')
@@ -239,16 +245,20 @@ export class Pool {
 
   #stateOf(head: number, blocks: number): HeadStatus['state'] {
     if (head === this.head || this.#object.isLocked(LOCK.HEAD + head)) return 'attached';
+    if (!this.#object.isWhole()) return 'free';
     const entry = this.#object.bytes.load(LAYOUT.LD_MAP.offset + head);
     return blocks > 0 || entry === head ? 'dead' : 'free';
   }
 
   #transaction<T>(run: () => T): T {
-    if (!this.#object.isWhole())
-      throw refused(`mhsld state '${this.name}' has lost bytes since it was opened`);
+    this.#checkWhole();
     return this.#locked(LOCK.MAP, MAP_TIMEOUT_MS, run);
   }
 
+  #checkWhole(): void {
+    if (!this.#object.isWhole())
+      throw refused(`mhsld state '${this.name}' has lost bytes since it was opened`);
+  }
   #locked<T>(number: number, timeoutMs: number, run: () => T): T {
     if (!this.#object.lock(number, timeoutMs)) throw isKept(this.name);
     try {

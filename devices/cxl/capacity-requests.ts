@@ -207,12 +207,12 @@ export const shareExtents = (
   region: Region,
   request: AddRequest,
 ): readonly Extent[] => {
-  const { share } = capacity.ownership;
-  if (share === undefined) throw refused(NO_SELECTION);
+  const { ownership } = capacity;
+  if (ownership.share === undefined) throw refused(NO_SELECTION);
   const tag = readTag(request.tag);
   if (capacity.hasTag(tag))
     throw refused(`tag '${request.tag ?? ''}' is in use by pending or accepted extents`);
-  const shared = share(tag);
+  const shared = ownership.share(tag);
   if (typeof shared === 'string') throw refused(shared);
   const start = region.base - capacity.relative(region).base;
   return shared.map(({ base, len }, i) => ({ base: base + start, len, tag, sequence: i + 1 }));

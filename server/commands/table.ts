@@ -12,6 +12,7 @@ import { boardHandlers } from './board.js';
 import { chardevHandlers } from './chardev.js';
 import { controlHandlers, type ControlServices } from './control.js';
 import { cxlHandlers } from './cxl.js';
+import { cxlPoolHandlers } from './cxl-pools.js';
 import { descriptorHandlers } from './descriptors.js';
 import { eventHandlers } from './events.js';
 import { guestHandlers } from './guest.js';
@@ -57,6 +58,7 @@ export const commandTable = (native: ControlServices['native']): CommandTable =>
     ...control,
     ...chardevHandlers,
     ...cxlHandlers,
+    ...cxlPoolHandlers,
     ...descriptorHandlers,
     ...eventHandlers,
     ...guestHandlers,

@@ -1,4 +1,4 @@
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Cleanup } from './daemon.js';
 
@@ -23,3 +23,10 @@ export const CXL_PORTS: readonly string[] = [
   ...['-device', 'cxl-rp,id=rp0,bus=cxl.0,chassis=0,port=0,slot=0'],
   ...['-device', 'cxl-rp,id=rp1,bus=cxl.0,chassis=0,port=1,slot=1'],
 ];
+
+/** Bytes of the state object in front of the owner masks. reference/cxl.md §9.2 */
+export const OWNERS_AT = 24;
+
+/** Owner masks of blocks of a pool, as its object has them. */
+export const ownerMasks = (name: string, first: number, count: number): Buffer =>
+  readFileSync(join(SHARED_OBJECTS, name)).subarray(OWNERS_AT + first, OWNERS_AT + first + count);

@@ -3,12 +3,16 @@ import { join } from 'node:path';
 import t from 'tap';
 import type { Test } from 'tap';
 import type { Device } from '../../../devices/core/device.js';
+import { dpa } from '../../../devices/cxl/addresses.js';
+import { packExtent, type Extent } from '../../../devices/cxl/extents.js';
+import { asCxlMemoryTarget, type CxlMemoryTarget } from '../../../devices/cxl/memory-target.js';
+import { asCxlMemoryDevice } from '../../../devices/cxl/type3.js';
+import type { Json } from '../../side-by-side/client.js';
 import { startMachine, type TestMachine } from '../../support/machine.js';
 import { needsNative } from '../../support/mdevice.js';
-import { CXL_PORTS, poolName, SHARED_OBJECTS } from '../../support/pools.js';
+import { CXL_PORTS, OWNERS_AT, ownerMasks, poolName, SHARED_OBJECTS } from '../../support/pools.js';
 
 const MiB = 1n << 20n;
-const OWNERS = 24;
 const BACKENDS = [
   ...[
     '-object',
@@ -43,9 +47,7 @@ const accept = (m: TestMachine): Promise<unknown> =>
   m.run('guest-cxl-respond', { id: 'h', action: 'accept' });
 const pathOf = (name: string): string => join(SHARED_OBJECTS, name);
 const map = (name: string, first: number, count: number): string =>
-  readFileSync(pathOf(name))
-    .subarray(OWNERS + first, OWNERS + first + count)
-    .toString('hex');
+  ownerMasks(name, first, count).toString('hex');
 const deviceOf = (m: TestMachine): Device => m.machine.devices.find('h').device;
 
 t.test('what is refused, after what every memory device refuses', needsNative, async (t) => {
@@ -79,7 +81,7 @@ t.test('a head is attached once, and its blocks go with it', needsNative, async 
   const name = poolName(t);
   const [one, two] = [await machine(t), await machine(t)];
   await attach(one, name);
-  t.equal(statSync(pathOf(name)).size, OWNERS + 2048);
+  t.equal(statSync(pathOf(name)).size, OWNERS_AT + 2048);
   await t.rejects(attach(two, name), { message: `head 0 of mhsld state '${name}' is in use` });
   await attach(two, name, { 'mhd-head': 1n, 'mhd-init': false });
   await add(one, 0, 4);
@@ -143,7 +145,7 @@ t.test(
     const [one, two] = [await machine(t), await machine(t)];
     await attach(two, name, { 'mhd-head': 1n });
     const state = readFileSync(pathOf(name));
-    state.fill(1, OWNERS + 3, OWNERS + 7);
+    state.fill(1, OWNERS_AT + 3, OWNERS_AT + 7);
     writeFileSync(pathOf(name), state);
     // The backend is taken already: the head must not lose what it would have adopted.
     await one.run('device_add', {
@@ -165,7 +167,7 @@ t.test(
 
 t.test('static memory keeps a head out of a pool that counts it (§9.5)', needsNative, async (t) => {
   const name = poolName(t);
-  const theirs = Buffer.alloc(OWNERS + 2048);
+  const theirs = Buffer.alloc(OWNERS_AT + 2048);
   theirs.set([8, 8, 0, 1]);
   theirs.writeBigUInt64LE(2048n, 16);
   writeFileSync(pathOf(name), theirs);
@@ -178,4 +180,111 @@ t.test('static memory keeps a head out of a pool that counts it (§9.5)', needsN
   await attach(m, name, values);
   theirs[4] = 2;
   t.strictSame(readFileSync(pathOf(name)), theirs);
+});
+
+const TAG = '5be13bce-ae34-4a77-b6c3-16df975fcf1a';
+const offer = (m: TestMachine, policy: string, extents: Json, tag = TAG): Promise<unknown> =>
+  m.run('cxl-add-dynamic-capacity', {
+    ...{ path: 'h', 'host-id': 0n, 'selection-policy': policy, region: 0n, tag, extents },
+  });
+const memoryOf = (m: TestMachine): CxlMemoryTarget => {
+  const target = asCxlMemoryTarget(deviceOf(m));
+  if (target === undefined) throw new Error('no memory');
+  return target;
+};
+const bytes = (text: string): Uint8Array => Uint8Array.from(Buffer.from(text));
+const readAt = (m: TestMachine, address: bigint, length: number): string => {
+  const into = new Uint8Array(length);
+  return memoryOf(m).readDpa(dpa(address), into) ?? Buffer.from(into).toString();
+};
+
+t.test('an access needs every block it touches (vector M15)', needsNative, async (t) => {
+  const name = poolName(t);
+  const [one, two] = [await machine(t), await machine(t)];
+  await attach(one, name);
+  await attach(two, name, { 'mhd-head': 1n });
+  await add(one, 0, 2);
+  await add(two, 2, 2);
+  await accept(one);
+  await accept(two);
+  const zeros = '\0'.repeat(8);
+  t.equal(readAt(one, 2n * MiB - 8n, 8), zeros);
+  for (const address of [2n * MiB - 4n, 2n * MiB]) t.equal(readAt(one, address, 8), 'unbacked');
+  t.equal(readAt(two, 2n * MiB, 8), zeros);
+  // Another program takes the bit away: what the list says no longer counts.
+  const state = readFileSync(pathOf(name));
+  state[OWNERS_AT] = 2;
+  writeFileSync(pathOf(name), state);
+  t.equal(readAt(one, 0n, 8), 'not-owner');
+});
+
+t.test('heads that share a file share its bytes, block by block', needsNative, async (t) => {
+  const name = poolName(t);
+  const file = join(t.testdir(), 'memory');
+  const words = [
+    ...CXL_PORTS,
+    ...['-object', `memory-backend-file,id=dc,size=256M,mem-path=${file},share=on`],
+  ];
+  const [one, two] = [await startMachine(t, words), await startMachine(t, words)];
+  await attach(one, name);
+  await attach(two, name, { 'mhd-head': 1n });
+  await t.rejects(offer(two, 'enable-shared-access', []), { message: /no head of the pool/ });
+  await offer(one, 'prescriptive', [{ offset: 0n, len: 4n * MiB }]);
+  await accept(one);
+  t.equal(memoryOf(one).writeDpa(dpa(2n * MiB), bytes('from one')), undefined);
+  t.equal(readAt(two, 2n * MiB, 8), 'unbacked');
+  await offer(two, 'enable-shared-access', []);
+  await accept(two);
+  t.equal(map(name, 0, 3), '030300');
+  t.equal(readAt(two, 2n * MiB, 8), 'from one');
+  t.equal(memoryOf(two).writeDpa(dpa(0n), bytes('from two')), undefined);
+  t.equal(readAt(one, 0n, 8), 'from two');
+  await detach(two);
+  t.equal(map(name, 0, 3), '010100');
+});
+
+t.test('what is to be erased is erased before others can have it', needsNative, async (t) => {
+  const name = poolName(t);
+  const [one, two] = [await machine(t), await machine(t)];
+  await attach(one, name);
+  await attach(two, name, { 'mhd-head': 1n });
+  await add(one, 0, 4);
+  await accept(one);
+  memoryOf(one).writeDpa(dpa(0n), bytes('a secret'));
+  await one.run('cxl-release-dynamic-capacity', {
+    ...{ path: 'h', 'host-id': 0n, 'removal-policy': 'prescriptive', region: 0n },
+    ...{ 'sanitize-on-release': true, extents: [{ offset: 0n, len: 4n * MiB }] },
+  });
+  await one.run('guest-cxl-release', { id: 'h', extents: [{ 'start-dpa': 0n, len: 4n * MiB }] });
+  await add(one, 0, 4);
+  await accept(one);
+  t.equal(readAt(one, 0n, 8), '\0'.repeat(8));
+});
+
+const fabricOf = (m: TestMachine) => {
+  const device = asCxlMemoryDevice(deviceOf(m));
+  if (device === undefined) throw new Error('no memory device');
+  return device.state.fabric;
+};
+
+t.test('the fabric manager reserves as QMP does, and sees the heads', needsNative, async (t) => {
+  const name = poolName(t);
+  const [one, two] = [await machine(t), await machine(t)];
+  await attach(one, name);
+  await attach(two, name, { 'mhd-head': 1n });
+  const fabricAdd = (m: TestMachine, extents: readonly Extent[]): number => {
+    const input = new Uint8Array(32 + 40 * extents.length);
+    input[2] = 2;
+    input[28] = extents.length;
+    for (const [i, extent] of extents.entries()) input.set(packExtent(extent), 32 + 40 * i);
+    return fabricOf(m).execute(0x5604, input).code;
+  };
+  const plain = { tag: '0'.repeat(32), sequence: 0 };
+  t.equal(fabricAdd(one, [{ ...plain, base: 0n, len: 4n * MiB }]), 0);
+  t.equal(map(name, 0, 3), '010100');
+  t.equal(fabricAdd(two, [{ ...plain, base: 2n * MiB, len: 2n * MiB }]), 2, 'somebody has it');
+  t.equal(fabricAdd(two, []), 2);
+  t.equal(map(name, 0, 3), '010100');
+  const { output } = fabricOf(two).execute(0x5500, Uint8Array.of(0, 8));
+  t.equal(Buffer.from(output).toString('hex'), '08080000000800000001ffffffffffff');
 });
