@@ -174,6 +174,7 @@ const PARTS = {
   'CXL dynamic capacity': () =>
     tests(['test/devices/cxl/invariants.test.ts'], { CXL_RUNS: '5000' }),
   'CXL routing': () => tests(['test/devices/cxl/routing.test.ts'], { QMEMD_ROUTING_RUNS: '3000' }),
+  'pool heads killed': () => tests(['test/devices/cxl-mhsld/chaos.test.ts'], { POOL_KILLS: '200' }),
   'native layer': () => tests(['test/server/os/native.test.ts'], { QMEMD_SOAK_SCALE: '10' }),
   'fuzzed commands': () => tests(['test/server/fuzz.test.ts'], { FUZZ_RUNS: '5000' }),
   'fuzzed bytes': () =>

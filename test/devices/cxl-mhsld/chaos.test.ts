@@ -52,7 +52,7 @@ class Player {
   won = 0;
   lost = 0;
   #going: Promise<void> | undefined;
-  #failure: unknown;
+  #failure: Error | undefined;
   #stop = false;
 
   constructor(head: number, host: PoolHost) {
@@ -63,7 +63,9 @@ class Player {
   start(): void {
     this.#stop = false;
     this.#failure = undefined;
-    this.#going = this.#play().catch((error: unknown) => void (this.#failure = error));
+    this.#going = this.#play().catch((error: unknown) => {
+      this.#failure = error instanceof Error ? error : new Error(String(error));
+    });
   }
   /** @param dead the process was killed: the command under way fails */
   async end(dead = false): Promise<void> {
