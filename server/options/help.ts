@@ -8,7 +8,7 @@ virtual machine. Options are QEMU's own; one and two dashes mean the same.
 Machine
   -M, -machine none|pc|q35[,guest-policy=manual|accept|reject][,memory-backend=ID]
                           platform (default pc); pc-i440fx-VERSION and pc-q35-VERSION work too
-  -m SIZE                 guest memory, MiB without a suffix (default 128)
+  -m SIZE                 guest memory, MiB without a suffix (default 128; with -M none 0)
   -name NAME, -uuid UUID  what query-name and query-uuid answer
   -object TYPE,id=ID[,PROPERTY=VALUE...]      a memory backend, for example
   -device DRIVER[,id=ID][,PROPERTY=VALUE...]  a device; both also take a JSON object

@@ -48,14 +48,6 @@ export const tolerated: readonly Tolerated[] = [
     see: 'qmp §8.1 query-status',
   },
   {
-    request: /"query-memory-size-summary"/,
-    path: /^return\.base-memory$/,
-    qemu: /^0$/,
-    qmemd: /^134217728$/,
-    what: 'default memory of the machine type none',
-    see: 'docs/differences.md M30',
-  },
-  {
     request: /"device_del"/,
     path: /^error\.desc$/,
     qemu: /is not a hotpluggable device"$/,
