@@ -76,6 +76,11 @@ export interface DeviceContext {
   /** Keeps the machine from being migrated, for `reason`; returns the end of that. */
   blockMigration(reason: string): () => void;
   /**
+   * Something waits for the driver in a guest. Where the guest policy lets the built-in driver
+   * answer, it looks once the reply to the running command is out.
+   */
+  wakeDriver(): void;
+  /**
    * Asks the guest for something that needs no driver of the device's own: `answer` runs once the
    * reply of the running command is out, if the machine's guest-policy is `accept`.
    */

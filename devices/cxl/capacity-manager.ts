@@ -39,10 +39,13 @@ export interface FabricRelease {
 export class CapacityManager {
   readonly capacity: DynamicCapacity;
   readonly #logs: EventLogs;
+  readonly #wakeDriver: () => void;
 
-  constructor(capacity: DynamicCapacity, logs: EventLogs) {
+  /** @param wakeDriver called when records wait for the host */
+  constructor(capacity: DynamicCapacity, logs: EventLogs, wakeDriver: () => void) {
     this.capacity = capacity;
     this.#logs = logs;
+    this.#wakeDriver = wakeDriver;
   }
 
   /** Offers extents to the host. @throws QmpError and changes nothing */
@@ -177,5 +180,6 @@ export class CapacityManager {
       const event = { type, hostId, more, extent: packExtent(extent), extentsAvailable };
       this.#logs.append(EVENT_LOG.DYNAMIC_CAPACITY, capacityRecord(event), group);
     });
+    this.#wakeDriver();
   }
 }

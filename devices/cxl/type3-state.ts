@@ -51,6 +51,8 @@ export interface Type3StateOptions {
   readonly ownership: CapacityOwnership;
   readonly reports: CapacityReports;
   readonly identity: () => ComponentIdentity;
+  /** Records of dynamic capacity wait for the host. */
+  readonly wakeDriver: () => void;
   /** Raises an MSI-X vector. */
   readonly notify: (vector: number) => void;
   /** A background operation of the host's mailbox has ended. */
@@ -124,7 +126,7 @@ export class Type3State {
       ...{ regions, ownership, reports },
       erase: (range) => media.fill(range, 0),
     });
-    return new CapacityManager(capacity, this.logs);
+    return new CapacityManager(capacity, this.logs, options.wakeDriver);
   }
 
   #addHostCommands({ extraCommands }: Type3StateOptions): void {

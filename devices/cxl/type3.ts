@@ -165,6 +165,7 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
       ownership: this.#extension.ownership(media),
       reports: this.#reports,
       identity: () => ({ ...IDENTITY, serial: this.#properties.sn, type: 'type3' }),
+      wakeDriver: () => this.#context.wakeDriver(),
       notify: (vector) => this.#notify(vector),
       backgroundFinished: () => {
         if (this.#registers?.mailbox.backgroundInterrupt === true) this.#notify(MAILBOX_VECTOR);

@@ -11,7 +11,7 @@ import { asCxlMemoryDevice, type CxlMemoryDevice } from '../../devices/cxl/type3
 import { LINE, POISON_SOURCE } from '../../devices/cxl/poison-list.js';
 import { CORRECTABLE_BIT, UNCORRECTABLE_BIT } from '../../devices/cxl/ras.js';
 import type * as cxl from '../../schema/cxl.js';
-import { QmpError, refused } from '../../schema/error.js';
+import { refused } from '../../schema/error.js';
 import type { Handlers } from '../../schema/lang.js';
 import type { DeviceEntry } from '../machine/device-entry.js';
 import { withCxlDriver } from '../machine/guest-drivers.js';
@@ -53,25 +53,6 @@ const LOGS: Readonly<Record<string, EventLogIndex>> = {
 const inject = (machine: Machine, path: string, log: string, record: () => Uint8Array): void => {
   const { state } = findTarget(machine, path);
   state.logs.append(LOGS[log] ?? EVENT_LOG.INFORMATIONAL, record());
-};
-
-/** Lets the built-in driver answer for a guest that is up, once the reply is out. */
-const answerForGuest = (machine: Machine, entry: DeviceEntry): void => {
-  const action = machine.guestPolicy;
-  if (action === 'manual') return;
-  machine.defer(() => {
-    if (!entry.realized) return;
-    const { path } = entry.object;
-    machine.drivers
-      .cxl(machine, entry, entry.id ?? path)
-      .answerAll(action)
-      .catch((error: unknown) => {
-        const { log } = machine.options;
-        // What a device refuses stays as it is, as with a guest that has no such driver.
-        if (error instanceof QmpError) log.info({ path, reason: error.message }, 'not answered');
-        else log.error({ path, err: error }, 'built-in driver failed');
-      });
-  });
 };
 
 const rangesOf = (extents: readonly { 'start-dpa': bigint; len: bigint }[]) =>
@@ -143,7 +124,6 @@ export const cxlHandlers = {
     checkAddPolicy({ policy, tag });
     const entry = findEntry(machine, path);
     managerOf(entry).add({ hostId, policy, region, tag, extents });
-    answerForGuest(machine, entry);
   },
   'cxl-release-dynamic-capacity': (args, { machine }) => {
     const { path, region, tag, extents, 'host-id': hostId, 'removal-policy': policy } = args;
@@ -151,7 +131,6 @@ export const cxlHandlers = {
     checkReleasePolicy({ policy, forced, tag });
     const entry = findEntry(machine, path);
     managerOf(entry).release({ hostId, policy, forced, sanitize, region, tag, extents });
-    answerForGuest(machine, entry);
   },
   'query-cxl-dynamic-capacity': ({ path }, { machine }) => query(machine, path),
   'guest-cxl-mailbox': async ({ id, opcode, payload }, { machine, client }) => {

@@ -1,6 +1,7 @@
 import { asAttachmentHolder, DynamicMdeviceDriver } from '../../devices/dynamic-mdevice/index.js';
 import { CxlDriver } from '../../devices/cxl/driver.js';
-import { refused } from '../../schema/error.js';
+import { asCxlMemoryDevice } from '../../devices/cxl/type3.js';
+import { QmpError, refused } from '../../schema/error.js';
 import type { DeviceEntry } from './device-entry.js';
 import { FunctionAccess } from './guest-access.js';
 import type { Machine } from './machine.js';
@@ -64,4 +65,27 @@ export const withCxlDriver = <T>(
 ): Promise<T> => {
   const entry = machine.devices.find(name);
   return machine.turn.outside(work(machine.drivers.cxl(machine, entry, name)));
+};
+
+/**
+ * Lets the built-in driver answer what a CXL memory device offers or asks for, as a guest that is
+ * up does. Nothing happens with `guest-policy=manual`, or where there is no such driver.
+ */
+export const wakeDriver = (machine: Machine, path: string): void => {
+  if (machine.guestPolicy === 'manual') return;
+  machine.defer(() => {
+    const entry = [...machine.devices.entries].find(({ object }) => object.path === path);
+    const action = machine.guestPolicy;
+    if (entry === undefined || action === 'manual') return;
+    if (asCxlMemoryDevice(entry.device)?.state.manager === undefined) return;
+    machine.drivers
+      .cxl(machine, entry, entry.id ?? path)
+      .answerAll(action)
+      .catch((error: unknown) => {
+        const { log } = machine.options;
+        // What a device refuses stays as it is, as with a guest that has no such driver.
+        if (error instanceof QmpError) log.info({ path, reason: error.message }, 'not answered');
+        else log.error({ path, err: error }, 'built-in driver failed');
+      });
+  });
 };

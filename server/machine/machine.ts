@@ -28,7 +28,7 @@ import type { DeviceEntry } from './device-entry.js';
 import type { CharTable } from '../chardev/table.js';
 import { DescriptorSets } from './descriptor-sets.js';
 import { DeviceTable } from './device-table.js';
-import { GuestDrivers } from './guest-drivers.js';
+import { GuestDrivers, wakeDriver } from './guest-drivers.js';
 import { MigrationBlockers } from './migration-blockers.js';
 import { MigrationCapabilities } from './migration-capabilities.js';
 import { StoredMigrationParameters } from './migration-parameters.js';
@@ -299,6 +299,7 @@ export class Machine {
         this.defer(() => {
           if (this.#guestPolicy === 'accept') answer();
         }),
+      wakeDriver: () => wakeDriver(this, entry.path),
       emit: this.options.emit,
       platform: this.platform,
     };
@@ -335,6 +336,7 @@ export class Machine {
               : `Invalid parameter type for 'guest-policy', expected: string`,
           );
         this.#guestPolicy = policy;
+        for (const { object } of this.devices.entries) wakeDriver(this, object.path);
       },
     });
   }

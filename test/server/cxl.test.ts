@@ -150,6 +150,49 @@ t.test('guest-policy accept answers adds and releases, reject refuses', needsNat
   t.equal((await accepted(m)).length, 11);
 });
 
+t.test('guest-policy answers what waited when it is set', needsNative, async (t) => {
+  const m = await configA(t);
+  await add(m, { extents: extents([0, 2]) });
+  await add(m, { extents: extents([4, 2]) });
+  await m.run('qom-set', { path: '/machine', property: 'guest-policy', value: 'accept' });
+  await settle(async () => (await accepted(m)).length === 2);
+  t.strictSame(await accepted(m), [
+    [0, 2],
+    [4, 2],
+  ]);
+});
+
+t.test('guest-policy answers offers of the fabric manager too', needsNative, async (t) => {
+  const m = await startMachine(t, [
+    ...['-M', 'q35,cxl=on,guest-policy=accept', '-nodefaults', '-S', ...CAPACITY],
+    ...['-device', 'pxb-cxl,id=cxl.0,bus=pcie.0,bus_nr=52'],
+    ...['-device', 'cxl-rp,id=rp0,bus=cxl.0,chassis=0,slot=0'],
+    ...['-device', 'cxl-upstream,id=us0,bus=rp0,addr=0.0,multifunction=on'],
+    ...['-device', 'cxl-switch-mailbox-cci,id=cci0,bus=rp0,addr=0.1,target=us0'],
+    ...['-device', 'cxl-downstream,id=ds0,bus=us0,chassis=0,slot=1,port=3'],
+    ...['-device', 'cxl-type3,id=d0,bus=ds0,num-dc-regions=2,volatile-dc-memdev=dcm'],
+  ]);
+  const add5604 = new Uint8Array(32 + 40);
+  add5604[2] = 2;
+  add5604[28] = 1;
+  new DataView(add5604.buffer).setBigUint64(40, 4n * MiB, true);
+  const message = Uint8Array.of(0, 0, 0, 0x04, 0x56, add5604.length, 0, 0, 0, 0, 0, 0);
+  const header = Uint8Array.of(3, 0, message.length + add5604.length, 0);
+  const payload = Buffer.concat([header, message, add5604]).toString('base64');
+  const reply = (await m.run('guest-cxl-mailbox', { id: 'cci0', opcode: 0x5300n, payload })) as {
+    'return-code': number;
+    payload: string;
+  };
+  t.equal(reply['return-code'], 0);
+  t.equal(
+    Buffer.from(reply.payload, 'base64').readUInt16LE(12),
+    0,
+    'the code of the inner command',
+  );
+  await settle(async () => (await accepted(m)).length === 1);
+  t.strictSame(await accepted(m), [[0, 4]]);
+});
+
 t.test(
   'what is refused before the device is looked at, and how it is found',
   needsNative,

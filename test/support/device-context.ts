@@ -26,6 +26,7 @@ export const fakeContext = (given: Partial<DeviceContext> = {}): DeviceContext =
   sharedObjects: { open: none, create: none },
   blockMigration: () => () => undefined,
   askGuest: none,
+  wakeDriver: () => undefined,
   emit: none,
   ...given,
 });

@@ -267,6 +267,17 @@ t.test('poison: the list and one past it, what waits behind it, the media scan',
   t.equal(b.text(0x4304, u64(768n * MiB) + u64(1n) + '00'), 'code f');
 });
 
+t.test('what waits behind the poison list is limited', async (t) => {
+  const b = staticDevice(t);
+  const { poison } = b.state;
+  const add = (i: number): boolean =>
+    poison.add({ base: 128n * BigInt(i), len: 64n, source: 2 }, 0n);
+  for (let i = 0; i < 256 + 4096; i++) if (!add(i)) t.fail(`refused too early: ${String(i)}`);
+  const before = poison.save();
+  t.equal(add(256 + 4096), false);
+  t.strictSame(poison.save(), before);
+});
+
 t.test('media operations', async (t) => {
   const b = staticDevice(t);
   const run = (head: string, ...ranges: readonly (readonly [bigint, bigint])[]): string =>

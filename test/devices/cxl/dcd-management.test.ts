@@ -178,3 +178,15 @@ t.test('5606h to 5608h: a reference keeps capacity that its host gave back', asy
   t.equal(list().length, 32);
   b.add([0, 4]);
 });
+
+t.test('references to tags are limited', async (t) => {
+  const b = Type3Bench.configA(t);
+  const { references } = b.capacity;
+  const tag = (i: number): string => i.toString(16).padStart(32, '0');
+  for (let i = 1; i < 512; i++) references.add(tag(i));
+  run(b.state.fabric, 0x5604, request(2, extent(0, 4, { tag: TAG })));
+  run(b.state.fabric, 0x5604, request(2, extent(4, 4, { tag: 'ee'.repeat(16) })));
+  t.equal(run(b.state.fabric, 0x5606, TAG), '', 'the last one');
+  t.equal(run(b.state.fabric, 0x5606, 'ee'.repeat(16)), 'code 1d');
+  t.equal(references.tags.size, 512);
+});
