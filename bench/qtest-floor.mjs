@@ -11,7 +11,9 @@ const server = createServer((socket) => {
   socket.on('data', (chunk) => {
     const lines = (partial + chunk).split('\n');
     partial = lines.pop();
-    if (lines.length > 0) socket.write(REPLY.repeat(lines.length), 'latin1');
+    let replies = '';
+    for (const line of lines) replies += line === '' ? '' : REPLY;
+    if (replies !== '') socket.write(replies, 'latin1');
   });
 });
 server.listen(process.argv[2]);
