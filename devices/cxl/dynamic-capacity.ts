@@ -108,9 +108,9 @@ export class DynamicCapacity {
   touchesPending(range: Interval): boolean {
     return this.#offered.overlaps(range);
   }
-  /** Whether the host has every block that the range touches, and no other head took one. */
-  isUsable(range: Interval): boolean {
-    return this.#backed.covers(range) && this.ownership.owns(this.relative(range));
+  /** Whether no other head took a block that the range touches. */
+  isOwn(range: Interval): boolean {
+    return this.ownership.owns(this.relative(range));
   }
   /** Whether pending or accepted extents carry the tag. */
   hasTag(tag: string): boolean {
@@ -273,7 +273,8 @@ export class DynamicCapacity {
     if (entries.length === 0) return INVALID_INPUT;
     const code = this.checkEntries(entries);
     if (code !== SUCCESS) return code;
-    if (!entries.every((entry) => this.isUsable(entry))) return INVALID_PHYSICAL_ADDRESS;
+    if (!entries.every((entry) => this.isBacked(entry) && this.isOwn(entry)))
+      return INVALID_PHYSICAL_ADDRESS;
     const left = entries.reduce(cutOut, this.#accepted);
     if (this.tracked - this.#accepted.length + left.length > EXTENT_LIMIT)
       return RESOURCES_EXHAUSTED;

@@ -35,19 +35,16 @@ export class Media {
   readonly volatileSize: bigint;
   readonly persistentSize: bigint;
   readonly dynamicSize: bigint;
+  readonly staticSize: bigint;
+  readonly size: bigint;
 
   constructor(memory: MediaMemory) {
     this.memory = memory;
     this.volatileSize = sizeOf(memory.volatile);
     this.persistentSize = sizeOf(memory.persistent);
     this.dynamicSize = sizeOf(memory.dynamic);
-  }
-
-  get staticSize(): bigint {
-    return this.volatileSize + this.persistentSize;
-  }
-  get size(): bigint {
-    return this.staticSize + this.dynamicSize;
+    this.staticSize = this.volatileSize + this.persistentSize;
+    this.size = this.staticSize + this.dynamicSize;
   }
 
   /** Why the host may not reach a range; undefined when it may. */
@@ -57,15 +54,25 @@ export class Media {
     const from = base > this.staticSize ? base : this.staticSize;
     const range = { base: from, len: base + len - from };
     if (capacity?.isBacked(range) !== true) return 'unbacked';
-    return capacity.isUsable(range) ? undefined : 'not-owner';
+    return capacity.isOwn(range) ? undefined : 'not-owner';
   }
 
   /** Reads bytes that lie inside the capacity. */
   read(base: bigint, into: Uint8Array): void {
+    const { dynamic } = this.memory;
+    if (dynamic !== undefined && base >= this.staticSize) {
+      dynamic.read(base - this.staticSize, into);
+      return;
+    }
     for (const { memory, offset, start, length } of this.#pieces(base, into.length))
       memory.read(offset, into.subarray(start, start + length));
   }
   write(base: bigint, from: Uint8Array): void {
+    const { dynamic } = this.memory;
+    if (dynamic !== undefined && base >= this.staticSize) {
+      dynamic.write(base - this.staticSize, from);
+      return;
+    }
     for (const { memory, offset, start, length } of this.#pieces(base, from.length))
       memory.write(offset, from.subarray(start, start + length));
   }

@@ -46,6 +46,7 @@ export class PoisonList {
   }
 
   touches(range: Interval): boolean {
+    if (this.#entries.length === 0 && this.#overflowed.length === 0) return false;
     const hit = (poison: Poison): boolean => overlap(poison, range);
     return this.#entries.some(hit) || this.#overflowed.some(hit);
   }
