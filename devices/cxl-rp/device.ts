@@ -23,6 +23,8 @@ const LAYOUT = {
   ...{ AER: 0x100, ACS: 0x148, DVSECS: 0x150 },
 } as const;
 const INTEL = 0x8086;
+/** Of two; the other one tells of the slot. */
+const ERROR_VECTOR = 1;
 /** Protocols of the link: memory and I/O enabled, multi-logical devices not. */
 const FLEX_BUS = { capability: 0x26, control: 0x02, status: 0x26, writable: 0xbd } as const;
 
@@ -49,6 +51,7 @@ export class CxlRootPort implements PciDevice {
     this.secondaryBus = port.bus;
     addSsvid(this.pci, INTEL, 0, LAYOUT.SSVID);
     port.addMsi({ at: LAYOUT.MSI, vectors: 2, bits64: false });
+    port.receiveErrors(ERROR_VECTOR);
     const slot = {
       number: properties.slot % 0x2000,
       hotplug: properties.hotplug,

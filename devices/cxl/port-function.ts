@@ -2,6 +2,7 @@ import type { DeviceContext, ResetType } from '../core/device.js';
 import { BridgeWindows } from '../pci/bridge-windows.js';
 import { PciBus, type PciBusTypeName } from '../pci/bus.js';
 import { addPcieCapability, EXPRESS, SLOT, type SlotOptions } from '../pci/capabilities.js';
+import { ERROR_RECEIVER } from '../pci/error-message.js';
 import { PciFunction } from '../pci/function.js';
 import { Msi } from '../pci/msi.js';
 import { PcieSlot } from '../pci/pcie-slot.js';
@@ -93,6 +94,11 @@ export class PortFunction {
     });
     this.bus.hotplug = slot;
     return slot;
+  }
+
+  /** Interrupts when error messages arrive, by `vector`; only where software enabled messages. */
+  receiveErrors(vector: number): void {
+    this.pci.offers.set(ERROR_RECEIVER, { interrupt: () => this.#msi?.notify(vector) });
   }
 
   /** Tells software: by a message where it enabled them, else by the interrupt line. */

@@ -1,7 +1,8 @@
 import { randomFillSync } from 'node:crypto';
 import { refused } from '../../schema/error.js';
 import type { Device, DeviceContext, DeviceState, ResetType } from '../core/device.js';
-import { addAer, AER, addPcieCapability, addSerialNumber } from '../pci/capabilities.js';
+import { addAer, addPcieCapability, addSerialNumber } from '../pci/capabilities.js';
+import { reportError } from '../pci/error-message.js';
 import { PciFunction } from '../pci/function.js';
 import type { PciDevice, PciIdentity } from '../pci/function.js';
 import { linkOf } from '../pci/link.js';
@@ -42,9 +43,9 @@ const IDENTITY = {
 const LAYOUT = { MSIX: 0x40, EXPRESS: 0x80, SERIAL: 0x100, DOE: 0x190, AER: 0x200 } as const;
 /** Behind the flex bus DVSEC where that has moved up. */
 const DOE_WITH_SERIAL = 0x1a0;
-/** Internal errors in the AER status registers. PCIe 6.0 §7.8.4.2, §7.8.4.5 */
-const UNCORRECTABLE_INTERNAL = 1 << 22;
-const CORRECTABLE_INTERNAL = 1 << 14;
+/** Bits of internal errors in the AER status registers. PCIe 6.0 §7.8.4.2, §7.8.4.5 */
+const UNCORRECTABLE_INTERNAL = 22;
+const CORRECTABLE_INTERNAL = 14;
 const VECTORS = 8;
 const DOE_VECTOR = 0;
 const BAR = { COMPONENT: 0, DEVICE: 2, MSIX: 4 } as const;
@@ -272,17 +273,12 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
 
   injectUncorrectable(errors: readonly UncorrectableError[]): void {
     if (this.component.ras?.injectUncorrectable(errors) !== undefined)
-      this.#reportError(AER.UNCORRECTABLE_STATUS, UNCORRECTABLE_INTERNAL);
+      reportError(this.pci, { kind: 'uncorrectable', bit: UNCORRECTABLE_INTERNAL });
   }
   injectCorrectable(bit: number): void {
     if (this.component.ras?.injectCorrectable(bit) === true)
-      this.#reportError(AER.CORRECTABLE_STATUS, CORRECTABLE_INTERNAL);
+      reportError(this.pci, { kind: 'correctable', bit: CORRECTABLE_INTERNAL });
   }
-  #reportError(register: number, bit: number): void {
-    const at = LAYOUT.AER + register;
-    this.pci.config.set(at, 4, this.pci.config.get(at, 4) | bit);
-  }
-
   // Saved state.
 
   save(): DeviceState {

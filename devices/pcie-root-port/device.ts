@@ -3,6 +3,7 @@ import type { PropertyValues } from '../core/property.js';
 import { BridgeWindows } from '../pci/bridge-windows.js';
 import { PciBus } from '../pci/bus.js';
 import { addAcs, addAer, addPcieCapability, addSsvid } from '../pci/capabilities.js';
+import { ERROR_RECEIVER } from '../pci/error-message.js';
 import { PciFunction, type PciDevice } from '../pci/function.js';
 import { linkOf } from '../pci/link.js';
 import { MsiX } from '../pci/msix.js';
@@ -49,6 +50,11 @@ export class PcieRootPort implements PciDevice {
     });
     addSsvid(this.pci, RED_HAT, 0, LAYOUT.SSVID);
     this.#msix = new MsiX(this.pci, { vectors: 1, bar: 0, at: LAYOUT.MSIX });
+    this.pci.offers.set(ERROR_RECEIVER, {
+      interrupt: () => {
+        if (this.#msix.enabled) this.#msix.notify(0);
+      },
+    });
     this.#addExpress();
     this.slots = this.#createSlot();
     this.secondaryBus.hotplug = this.slots;
