@@ -15,14 +15,16 @@ const COMMANDS: Readonly<Record<string, readonly string[]>> = {
   ],
   'scripts: descriptors and character devices': [
     ...['getfd', 'closefd', 'add-fd', 'remove-fd', 'query-fdsets', 'add_client'],
-    ...['query-chardev', 'query-yank', 'yank'],
+    ...['query-chardev', 'query-chardev-backends', 'chardev-add', 'chardev-remove'],
+    ...['chardev-send-break', 'query-yank', 'yank'],
   ],
   'scripts: memory, PCI, CPUs, jobs': [
     ...['query-memory-devices', 'query-memory-size-summary', 'query-memdev', 'query-pci'],
     ...['query-hotpluggable-cpus', 'query-cpus-fast', 'query-iothreads'],
     ...['query-acpi-ospm-status', 'query-balloon', 'balloon', 'query-migrate', 'migrate_cancel'],
     ...['query-jobs', 'query-block', 'query-block-jobs', 'query-blockstats'],
-    ...['query-named-block-nodes', 'query-rx-filter', 'job-cancel', 'job-dismiss', 'query-vnc'],
+    ...['query-named-block-nodes', 'query-rx-filter', 'query-vnc'],
+    ...['job-pause', 'job-resume', 'job-cancel', 'job-complete', 'job-dismiss', 'job-finalize'],
     ...['query-mice', 'rtc-reset-reinjection'],
   ],
   'scripts: objects and devices': [

@@ -18,14 +18,25 @@ export class Subscriber {
   /** Anything that should not have come. */
   readonly faults: string[] = [];
   readonly #url: string;
+  readonly #leaves: () => boolean;
+  readonly #comings: Promise<void>[] = [];
   #stream: string | undefined;
   #socket: WebSocket | undefined;
   #wake: (() => void) | undefined;
 
-  /** @param url the events endpoint of a machine */
-  constructor(url: string, names: readonly string[]) {
+  /**
+   * @param url the events endpoint of a machine
+   * @param leaves asked after every event that came: whether to leave now, and come back
+   */
+  constructor(url: string, names: readonly string[], leaves: () => boolean = () => false) {
     this.#url = url;
     this.names = names;
+    this.#leaves = leaves;
+  }
+
+  /** How often it came back. */
+  get comings(): number {
+    return this.#comings.length;
   }
 
   get #last(): number {
@@ -53,12 +64,7 @@ export class Subscriber {
     await subscribed;
   }
 
-  /** Leaves without a word and comes back. */
-  async reconnect(): Promise<void> {
-    this.leave();
-    await this.connect();
-  }
-
+  /** Leaves without a word. */
   leave(): void {
     const socket = this.#socket;
     this.#socket = undefined;
@@ -66,9 +72,10 @@ export class Subscriber {
     socket?.terminate();
   }
 
-  /** Settles when the event of that number, or a later one, has come. */
+  /** Settles when the event of that number, or a later one, has come, and it is back. */
   async until(seq: number): Promise<void> {
     while (this.#last < seq) await new Promise<void>((resolve) => (this.#wake = resolve));
+    await Promise.all(this.#comings);
   }
 
   #receive(message: Message, subscribed: () => void): void {
@@ -83,6 +90,10 @@ export class Subscriber {
     if (!this.names.includes(event) || seq === undefined) this.faults.push(JSON.stringify(message));
     else if (seq <= this.#last) this.faults.push(`${String(seq)} after ${String(this.#last)}`);
     else this.seen.push(seq);
+    if (this.#leaves()) {
+      this.leave();
+      this.#comings.push(this.connect());
+    }
     this.#wake?.();
   }
 }
