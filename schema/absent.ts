@@ -1,58 +1,11 @@
 import { arr, bool, command, enumeration, int, object, opt, str } from './lang.js';
 
 /**
- * Parts of QEMU that are not modelled: block devices, jobs, displays, network, balloon, TPM. Clients
+ * Parts of QEMU that are not modelled: jobs, displays, network, balloon, TPM. Clients
  * ask for them all the same, and are told that there are none.
  *
  * @see reference/qmp-protocol.md §8.3, reference/clients.md §2.3 to §2.7
  */
-
-const BlockDeviceIoStatus = enumeration(
-  'BlockDeviceIoStatus',
-  ['ok', 'failed', 'nospace'],
-  'Whether input and output work.',
-);
-const block = {
-  device: str('name of the device'),
-  qdev: opt(str('object path or id of the device')),
-  type: str('kind of the device'),
-  removable: bool('whether the medium can be changed'),
-  locked: bool('whether the guest locked the medium'),
-  tray_open: opt(bool('whether the tray is open')),
-  'io-status': opt(BlockDeviceIoStatus),
-};
-export const BlockInfo = object('BlockInfo', block);
-export const queryBlock = command('query-block', {
-  doc: 'List the block devices: there is no block layer.',
-  since: '0.1',
-  allowPreconfig: true,
-  returns: arr(BlockInfo, 'always empty'),
-});
-export const BlockStats = object('BlockStats', {
-  device: opt(str('name of the device')),
-  qdev: opt(str('object path or id of the device')),
-  'node-name': opt(str('name of the node')),
-});
-export const queryBlockstats = command('query-blockstats', {
-  doc: 'List statistics of the block devices, of which there are none.',
-  since: '0.1',
-  allowPreconfig: true,
-  args: { 'query-nodes': opt(bool('ask for nodes instead of devices'), false) },
-  returns: arr(BlockStats, 'always empty'),
-});
-export const BlockDeviceInfo = object('BlockDeviceInfo', {
-  file: str('name of the file'),
-  'node-name': opt(str('name of the node')),
-  ro: bool('whether it is read-only'),
-  drv: str('driver'),
-});
-export const queryNamedBlockNodes = command('query-named-block-nodes', {
-  doc: 'List the named block nodes, of which there are none.',
-  since: '0.1',
-  allowPreconfig: true,
-  args: { flat: opt(bool('leave backing nodes out'), false) },
-  returns: arr(BlockDeviceInfo, 'always empty'),
-});
 
 export const JobType = enumeration(
   'JobType',
@@ -99,27 +52,6 @@ export const queryJobs = command('query-jobs', {
   since: '0.1',
   returns: arr(JobInfo, 'always empty'),
 });
-export const BlockJobInfo = object('BlockJobInfo', {
-  type: str('kind of the job'),
-  device: str('id of the job'),
-  len: int('int', 'work there is'),
-  offset: int('int', 'work done'),
-  busy: bool('whether it works'),
-  paused: bool('whether it was paused'),
-  speed: int('int', 'bytes in a second at most'),
-  'io-status': BlockDeviceIoStatus,
-  ready: bool('whether it can be completed'),
-  status: JobStatus,
-  'auto-finalize': bool('whether it finalizes by itself'),
-  'auto-dismiss': bool('whether it goes by itself'),
-  error: opt(str('why it failed')),
-});
-export const queryBlockJobs = command('query-block-jobs', {
-  doc: 'List the jobs of block devices, of which there are none.',
-  since: '0.1',
-  allowPreconfig: true,
-  returns: arr(BlockJobInfo, 'always empty'),
-});
 const jobCommand = <const N extends string>(name: N, verb: string) =>
   command(name, {
     doc: `${verb} a job. Always refused: there is none.`,
@@ -145,8 +77,30 @@ export const balloon = command('balloon', {
   args: { value: int('int', 'bytes the guest is to have') },
 });
 
+const VncAddressFamily = enumeration(
+  'NetworkAddressFamily',
+  ['ipv4', 'ipv6', 'unix', 'vsock', 'unknown'],
+  'Kind of an address.',
+);
 export const VncInfo = object('VncInfo', {
   enabled: bool('whether there is a VNC server; always false'),
+  host: opt(str('address it listens on')),
+  family: opt(VncAddressFamily),
+  service: opt(str('port it listens on')),
+  auth: opt(str('how clients authenticate')),
+  clients: opt(
+    arr(
+      object('VncClientInfo', {
+        host: str('address of the client'),
+        service: str('port of the client'),
+        family: VncAddressFamily,
+        websocket: bool('whether it came over WebSocket'),
+        x509_dname: opt(str('name in its certificate')),
+        sasl_username: opt(str('name it logged in with')),
+      }),
+      'its clients',
+    ),
+  ),
 });
 export const queryVnc = command('query-vnc', {
   doc: 'Report on the VNC server: there is none.',
@@ -164,7 +118,21 @@ export const queryMice = command('query-mice', {
   since: '0.1',
   returns: arr(MouseInfo, 'always empty'),
 });
-export const RxFilterInfo = object('RxFilterInfo', { name: str('name of the network card') });
+const RxState = enumeration('RxState', ['normal', 'none', 'all'], 'What is let in.');
+export const RxFilterInfo = object('RxFilterInfo', {
+  name: str('name of the network card'),
+  promiscuous: bool('whether everything is let in'),
+  multicast: RxState,
+  unicast: RxState,
+  vlan: RxState,
+  'broadcast-allowed': bool('whether broadcasts are let in'),
+  'multicast-overflow': bool('whether the multicast table is full'),
+  'unicast-overflow': bool('whether the unicast table is full'),
+  'main-mac': str('address of the card'),
+  'vlan-table': arr(int('int', 'a VLAN'), 'the VLANs'),
+  'unicast-table': arr(str('an address'), 'further addresses of the card'),
+  'multicast-table': arr(str('an address'), 'multicast addresses'),
+});
 export const queryRxFilter = command('query-rx-filter', {
   doc: 'List the filters of network cards. Refused for a named one: there is no network.',
   since: '0.1',

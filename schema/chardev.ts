@@ -1,4 +1,5 @@
 import { arr, bool, command, enumeration, int, object, opt, str, union } from './lang.js';
+import { FdSocketAddress, InetSocketAddress, UnixSocketAddress } from './socket-address.js';
 
 /**
  * Character devices: sockets that carry monitors, or bytes to devices of the machine.
@@ -27,19 +28,6 @@ export const queryChardevBackends = command('query-chardev-backends', {
   returns: arr(ChardevBackendInfo, 'the backends'),
 });
 
-const InetSocketAddress = object('InetSocketAddress', {
-  host: str('name or address; empty for all'),
-  port: str('port number'),
-  numeric: opt(bool('the host is an address, no name')),
-  to: opt(int('uint16', 'last port to try when listening')),
-  ipv4: opt(bool('whether IPv4 may be used')),
-  ipv6: opt(bool('whether IPv6 may be used')),
-});
-const UnixSocketAddress = object('UnixSocketAddress', {
-  path: str('path of the socket'),
-  abstract: opt(bool('in the abstract name space, which is not supported')),
-  tight: opt(bool('length of abstract names')),
-});
 const SocketAddressLegacy = union('SocketAddressLegacy', {
   base: { type: enumeration('SocketAddressType', ['inet', 'unix', 'fd'], 'kind of address') },
   discriminator: 'type',
@@ -47,7 +35,7 @@ const SocketAddressLegacy = union('SocketAddressLegacy', {
     inet: object('InetSocketAddressWrapper', { data: InetSocketAddress }),
     unix: object('UnixSocketAddressWrapper', { data: UnixSocketAddress }),
     fd: object('FdSocketAddressWrapper', {
-      data: object('String', { str: str('name that getfd gave to a descriptor') }),
+      data: FdSocketAddress,
     }),
   },
 });

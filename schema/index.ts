@@ -1,4 +1,5 @@
 import * as absent from './absent.js';
+import * as block from './block.js';
 import * as board from './board.js';
 import * as chardev from './chardev.js';
 import * as control from './control.js';
@@ -38,6 +39,7 @@ export const subjects: readonly Subject[] = [
   { title: 'Migration', module: migration },
   { title: 'Parameters of migration', module: migrationParameters },
   { title: 'What is not there', module: absent },
+  { title: 'Block devices', module: block },
   { title: 'Human monitor', module: humanMonitor },
 ];
 

@@ -1,4 +1,5 @@
 import { arr, bool, command, enumeration, int, num, object, opt, str } from './lang.js';
+import { SocketAddress } from './socket-address.js';
 
 /**
  * Migration, of which there is only what clients ask before they know that there is none.
@@ -80,6 +81,7 @@ export const MigrationInfo = object('MigrationInfo', {
   'postcopy-blocktime': opt(int('uint32', 'milliseconds that all CPUs waited')),
   'postcopy-vcpu-blocktime': opt(arr(int('uint32', 'milliseconds'), 'the wait of each CPU')),
   compression: opt(CompressionStats),
+  'socket-address': opt(arr(SocketAddress, 'where the other side is listened for')),
 });
 export const queryMigrate = command('query-migrate', {
   doc: 'Report on migration. Empty: none was ever started.',

@@ -11,11 +11,7 @@ const noBalloon = (): never => {
 };
 
 export const absentHandlers = {
-  'query-block': () => [],
-  'query-blockstats': () => [],
-  'query-named-block-nodes': () => [],
   'query-jobs': () => [],
-  'query-block-jobs': () => [],
   'job-pause': noJob,
   'job-resume': noJob,
   'job-cancel': noJob,

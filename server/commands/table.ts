@@ -8,6 +8,7 @@ import { writeJson } from '../framing/writer.js';
 import { PreparedJson } from '../session/target.js';
 import type { CommandContext } from './context.js';
 import { absentHandlers } from './absent.js';
+import { blockHandlers } from './block.js';
 import { boardHandlers } from './board.js';
 import { chardevHandlers } from './chardev.js';
 import { controlHandlers, type ControlServices } from './control.js';
@@ -54,6 +55,7 @@ export const commandTable = (native: ControlServices['native']): CommandTable =>
   const control = controlHandlers({ commandNames: () => names, schema: schemaOnce(), native });
   const handlers: Record<string, AnyHandler> = {
     ...absentHandlers,
+    ...blockHandlers,
     ...boardHandlers,
     ...control,
     ...chardevHandlers,

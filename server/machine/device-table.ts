@@ -159,7 +159,7 @@ export class DeviceTable implements BusTree {
       : peripheral.walk(name.split('/').filter((part) => part !== ''));
     if (object === undefined) throw deviceNotFound(name);
     const entry = [...this.#entries].find((candidate) => candidate.object === object);
-    if (entry === undefined) throw refused(`${name === '' ? '' : name} is not a device`);
+    if (entry === undefined) throw refused(`${name} is not a device`);
     return entry;
   }
 

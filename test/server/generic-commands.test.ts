@@ -188,6 +188,25 @@ t.test(
   },
 );
 
+t.test('what is not there is named, with the class that clients look for', async (t) => {
+  const { run } = await startMachine(t, Q35);
+  for (const id of ['nope', '/machine/nope'])
+    await t.rejects(run('device_del', { id }), {
+      class: 'DeviceNotFound',
+      message: `Device '${id}' not found`,
+    });
+  await t.rejects(run('device_del', { id: '/machine' }), {
+    class: 'GenericError',
+    message: '/machine is not a device',
+  });
+  const instances = [{ type: 'chardev', id: 'nope' }];
+  await t.rejects(run('yank', { instances }), {
+    class: 'DeviceNotFound',
+    message: 'Instance not found',
+  });
+  await run('yank', { instances: [] });
+});
+
 t.test('machines share the commands and the text of the schema, and nothing else', async (t) => {
   const commands = sharedCommands();
   const [one, other] = [

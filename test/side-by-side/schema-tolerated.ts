@@ -8,15 +8,6 @@ export interface ToleratedSchema {
 export const toleratedSchema: readonly ToleratedSchema[] = [
   { where: /^query-status ->\.singlestep: .* qmemd absent$/, why: 'removed after 7.2' },
   {
-    where: /^query-(block|blockstats|named-block-nodes|rx-filter) ->\[\]\.[^.]+: .* qmemd absent$/,
-    why: 'docs/differences.md: the lists are always empty',
-  },
-  { where: /^query-vnc ->\.[^.]+: .* qmemd absent$/, why: 'docs/differences.md: there is no VNC' },
-  {
-    where: /^query-migrate ->\.[^.]+: QEMU optional, qmemd absent$/,
-    why: 'docs/differences.md: there is no migration',
-  },
-  {
     where: /^object-add\.qom-type=[^.]+: QEMU has it, qmemd absent$/,
     why: 'docs/differences.md M10: object types of parts that are not modelled',
   },
