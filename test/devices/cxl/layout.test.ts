@@ -110,3 +110,22 @@ t.test('register locators lead to the BARs', async (t) => {
     [0x100, 0, 0x302, 0, 0],
   );
 });
+
+t.test('links and slots as the properties say', async (t) => {
+  const board = new CxlBoard([]);
+  const bus = board.hostBridge('cx0', 52);
+  const registers = (id: string, properties: Record<string, unknown>): string[] => {
+    const { config } = board.rootPort(bus, id, 7, properties).pci;
+    // Link capabilities, link capabilities 2, link control 2, slot capabilities without the number.
+    const values = [config.get(0x80, 4), config.get(0xa0, 4), config.get(0xa4, 2)];
+    return [...values, config.get(0x88, 4) & 0x7_ffff].map((value) => value.toString(16));
+  };
+  const speeds = { fast: {}, slow: { 'x-speed': '2_5', 'x-width': '1' }, '5': { 'x-speed': '5' } };
+  t.strictSame(registers('a', speeds.fast), ['7300606', '7e', '6', '2007b'], '64 GT/s, 32 lanes');
+  t.strictSame(registers('b', speeds.slow), ['7000411', '0', '0', '2007b']);
+  t.strictSame(registers('c', speeds['5']), ['7300602', '0', '2', '2007b']);
+  const hidden = { 'x-do-not-expose-native-hotplug-cap': true };
+  t.equal(registers('d', hidden)[3], '2003b', 'not announced');
+  t.equal(registers('e', { hotplug: false })[3], '2001b');
+  t.equal(registers('f', { power_controller_present: false })[3], '20079');
+});
