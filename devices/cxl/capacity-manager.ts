@@ -13,7 +13,7 @@ import {
 import { type DynamicCapacity } from './dynamic-capacity.js';
 import { EXTENT_LIMIT, NO_TAG, packExtent, type Extent } from './extents.js';
 import { CAPACITY_EVENT, capacityRecord } from './event-records.js';
-import { EVENT_LOG, WAITING_RECORDS_LIMIT, type EventLogs } from './event-logs.js';
+import { EVENT_LOG, LOG_CAPACITY, WAITING_RECORDS_LIMIT, type EventLogs } from './event-logs.js';
 import type { Region } from './regions.js';
 import { RETURN_CODE, type ReturnCode } from './return-code.js';
 
@@ -81,6 +81,9 @@ export class CapacityManager {
   /** Asks the host for extents, or takes them at once. @throws QmpError and changes nothing */
   release(request: ReleaseRequest): void {
     const region = findRegion(this.capacity, request.region);
+    // More than ever find room: not worth a look at each.
+    if (request.extents.length > WAITING_RECORDS_LIMIT + LOG_CAPACITY)
+      this.#checkRoom(request.extents.length);
     const extents = selectReleased(this.capacity, region, request);
     this.#checkRoom(extents.length);
     if (request.forced && this.capacity.trackedWithout(extents) > EXTENT_LIMIT)

@@ -1,5 +1,5 @@
 import { refused } from '../../schema/error.js';
-import type { Interval } from '../core/interval-set.js';
+import { IntervalSet, type Interval } from '../core/interval-set.js';
 import { parseUuid } from './bytes.js';
 import type { DynamicCapacity } from './dynamic-capacity.js';
 import { EXTENT_LIMIT, NO_TAG, overlap, type Extent } from './extents.js';
@@ -80,14 +80,15 @@ export const locate = (
   check: (range: Interval) => void,
 ): readonly Interval[] => {
   const ranges: Interval[] = [];
+  const seen = new IntervalSet();
   for (const extent of extents) {
     checkRange(extent, region);
     if (extent.offset + extent.len > region.len)
       throw refused('extent range is beyond the region end');
     const range = { base: region.base + extent.offset, len: extent.len };
-    if (ranges.some((other) => overlap(other, range)))
-      throw refused('duplicate or overlapped extents are detected');
+    if (seen.overlaps(range)) throw refused('duplicate or overlapped extents are detected');
     check(range);
+    seen.add(range);
     ranges.push(range);
   }
   return ranges;
@@ -190,6 +191,8 @@ export const selectExtents = (
   request: AddRequest,
 ): readonly Extent[] => {
   const tag = readTag(request.tag);
+  // So many can never be offered: not worth a look at each.
+  if (request.extents.length > EXTENT_LIMIT) checkTracked(capacity, request.extents.length);
   const ranges = select(capacity, region, request);
   if (tag !== NO_TAG && ranges.length > 0 && capacity.hasTag(tag))
     throw refused(`tag '${request.tag ?? ''}' is in use by pending or accepted extents`);

@@ -1,8 +1,8 @@
 import { QmpError, refused } from '../../schema/error.js';
 import type { GuestAccess } from '../core/guest-access.js';
-import type { Interval } from '../core/interval-set.js';
+import { IntervalSet, type Interval } from '../core/interval-set.js';
 import { viewOf } from './bytes.js';
-import { contains, overlap, withoutRanges, unpackExtent, type Extent } from './extents.js';
+import { contains, EXTENT_LIMIT, unpackExtent, withoutRanges, type Extent } from './extents.js';
 import { CAPACITY_EVENT, HANDLE_AT, RECORD_SIZE } from './event-records.js';
 import { EVENT_LOG } from './event-logs.js';
 import { MailboxAccess, type MailboxReply } from './mailbox-access.js';
@@ -76,6 +76,8 @@ export class CxlDriver {
 
   /** Gives ranges back. @throws QmpError when the device refuses */
   release(ranges: readonly Interval[], signal?: AbortSignal): Promise<void> {
+    // Ranges of several payloads would not be released all or not at all.
+    if (ranges.length > MOST_ENTRIES) throw tooMany(ranges.length, MOST_ENTRIES);
     return this.#access.exclusive(() => this.#send(OPCODE.RELEASE, ranges, signal));
   }
 
@@ -118,12 +120,14 @@ export class CxlDriver {
     extents: readonly Interval[] | undefined,
   ): readonly Interval[] {
     if (extents === undefined) return action === 'accept' ? offer : [];
-    for (const [i, range] of extents.entries()) {
+    if (extents.length > EXTENT_LIMIT) throw tooMany(extents.length, EXTENT_LIMIT);
+    const seen = new IntervalSet();
+    for (const range of extents) {
       const where = `extent at ${String(range.base)} of ${String(range.len)} bytes`;
       if (range.len === 0n || !offer.some((extent) => contains(extent, range)))
         throw refused(`${where} is not part of one offered extent`);
-      if (extents.slice(0, i).some((other) => overlap(other, range)))
-        throw refused(`${where} overlaps another one`);
+      if (seen.overlaps(range)) throw refused(`${where} overlaps another one`);
+      seen.add(range);
     }
     return action === 'accept' ? extents : withoutRanges(offer, extents);
   }
@@ -179,6 +183,9 @@ export class CxlDriver {
         .filter((offer) => offer.length > 0);
   }
 }
+
+const tooMany = (count: number, limit: number): Error =>
+  refused(`${String(count)} extents are more than the ${String(limit)} of one answer`);
 
 /** A return code that is no success. */
 class Refusal extends QmpError {

@@ -236,3 +236,10 @@ export const response = (ranges: readonly Range[], more = false): Uint8Array =>
     ranges.map(([offset, len]) => ({ base: BigInt(offset) * MiB, len: BigInt(len) * MiB })),
     more,
   );
+
+/** A prescriptive release request for ranges in MiB of region 0. */
+export const releaseRequest = (ranges: readonly Range[], more = {}) => ({
+  ...{ hostId: 0, policy: 'prescriptive' as const, forced: false, sanitize: false, region: 0 },
+  extents: ranges.map(([offset, len]) => extent(offset, len)),
+  ...more,
+});
