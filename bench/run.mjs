@@ -9,6 +9,7 @@ import { crowds, fanOut, latencies, residence } from './load.mjs';
 import { manyMachines } from './machines.mjs';
 import { pairs, rates, startUps } from './measures.mjs';
 import { available, programs } from './programs.mjs';
+import { pools, printPools } from './pools.mjs';
 import { qtestRates } from './qtest.mjs';
 
 const median = (samples) => {
@@ -127,7 +128,7 @@ const printCapacity = (figures) => {
 };
 
 /** qmemd alone, as the numbers grow. */
-const printLoad = ({ crowds, latencies, fanOut, residence, machines, capacity }) => {
+const printLoad = ({ crowds, latencies, fanOut, residence, machines, capacity, pools }) => {
   console.log('\nqmemd, query-status, replies/s of all clients together');
   for (const { clients, depth, perSecond } of crowds)
     console.log(`  ${clients} clients, ${depth} in flight each: ${number(perSecond)} /s`);
@@ -146,6 +147,7 @@ const printLoad = ({ crowds, latencies, fanOut, residence, machines, capacity })
   );
   printMachines(machines);
   printCapacity(capacity);
+  printPools(pools);
 };
 
 const main = async () => {
@@ -172,6 +174,7 @@ const main = async () => {
       residence: await residence(dir),
       machines: await manyMachines(dir),
       capacity: await capacityRounds(dir),
+      pools: await pools(dir),
     };
     printLoad(load);
     const machine = {
