@@ -199,6 +199,7 @@ class OpenFile implements HostFile {
       share,
       readonly,
       guarded: true,
+      ...(this.kind === 'regular' ? { fileIsOpen: () => this.#open } : {}),
     });
     return this.kind === 'character' ? orClose(mapping, () => checkReadable(mapping)) : mapping;
   }

@@ -1,7 +1,9 @@
+import { fstatSync, readSync, writeSync } from 'node:fs';
 import { freemem } from 'node:os';
 import { HostError } from '../../devices/core/host-memory.js';
 import type { AccessSize, HostMapping, NumaPolicy } from '../../devices/core/host-memory.js';
 import { Flushes } from './flushes.js';
+import { fromNodeError } from './libc.js';
 import type { MapRequest, MemoryCalls } from './memory-calls.js';
 
 export interface MappingOptions extends MapRequest {
@@ -12,6 +14,11 @@ export interface MappingOptions extends MapRequest {
   readonly guarded: boolean;
   /** The descriptor is of memory without a limit of its own, unlike a file in a file system. */
   readonly unlimited?: boolean;
+  /**
+   * For descriptors of regular files, which can be read and written by them as well: whether the
+   * descriptor is still open.
+   */
+  readonly fileIsOpen?: () => boolean;
   /** Nobody else can map the same bytes, although there is a descriptor. */
   readonly own?: boolean;
   /** Closed with the mapping. */
@@ -50,7 +57,7 @@ export class Mapping implements HostMapping {
     const others = options.share && fd >= 0 && options.own !== true;
     this.descriptor = others ? { fd, offset } : undefined;
     this.#access = options.guarded
-      ? new GuardedAccess(calls, this.#address)
+      ? guardedAccess(calls, this.#address, options)
       : new ViewAccess(calls, this.#address, this.size);
   }
 
@@ -247,6 +254,75 @@ class GuardedAccess implements Access {
     writeIntByBytes(this, offset, size, value);
   }
 }
+
+const guardedAccess = (calls: MemoryCalls, address: bigint, options: MappingOptions): Access => {
+  const guarded = new GuardedAccess(calls, address);
+  const { share, fileIsOpen } = options;
+  if (!share || fileIsOpen === undefined) return guarded;
+  return new FileAccess(guarded, { ...options, fileIsOpen });
+};
+
+/** From here on the system copies faster between a file and a buffer than by way of a mapping. */
+const LONG = 1 << 16;
+
+/** Long copies go through the file behind a shared mapping; what it refuses goes through memory. */
+class FileAccess implements Access {
+  readonly #memory: Access;
+  readonly #fd: number;
+  readonly #start: bigint;
+  readonly #isOpen: () => boolean;
+
+  constructor(
+    memory: Access,
+    { fd, offset, fileIsOpen }: MapRequest & { readonly fileIsOpen: () => boolean },
+  ) {
+    this.#memory = memory;
+    this.#fd = fd;
+    this.#start = offset;
+    this.#isOpen = fileIsOpen;
+  }
+
+  read(offset: bigint, into: Uint8Array): boolean {
+    if (into.length < LONG || !this.#tryCopy(readSync, offset, into))
+      return this.#memory.read(offset, into);
+    return true;
+  }
+
+  write(offset: bigint, from: Uint8Array): boolean {
+    if (from.length < LONG || !this.#tryCopy(writeSync, offset, from))
+      return this.#memory.write(offset, from);
+    return true;
+  }
+
+  readInt(offset: bigint, size: AccessSize): bigint {
+    return this.#memory.readInt(offset, size);
+  }
+
+  writeInt(offset: bigint, size: AccessSize, value: bigint): void {
+    this.#memory.writeInt(offset, size, value);
+  }
+
+  /** False when the file is too short by now, or is of a kind that is only mapped. */
+  #tryCopy(call: Copy, offset: bigint, bytes: Uint8Array): boolean {
+    if (!this.#isOpen()) return false;
+    const place = this.#start + offset;
+    if (fstatSync(this.#fd, { bigint: true }).size < place + BigInt(bytes.length)) return false;
+    try {
+      let done = 0;
+      while (done < bytes.length) {
+        const n = call(this.#fd, bytes, done, bytes.length - done, Number(place) + done);
+        if (n === 0) return false;
+        done += n;
+      }
+      return true;
+    } catch (error) {
+      if (fromNodeError(error) instanceof HostError) return false;
+      throw error;
+    }
+  }
+}
+
+type Copy = (fd: number, bytes: Uint8Array, at: number, length: number, place: number) => number;
 
 const readIntByBytes = (access: Access, offset: bigint, size: AccessSize): bigint => {
   const bytes = new Uint8Array(8);

@@ -237,6 +237,37 @@ t.test('files', needsNative, async (t) => {
     t.throws(() => file.map(0n, 4096n, { readonly: false }), { code: 'EACCES' });
   });
 
+  t.test('long copies are those of the memory that others map', async (t) => {
+    const path = join(t.testdir(), 'long');
+    fs.writeFileSync(path, '');
+    fs.truncateSync(path, 1 << 20);
+    const file = closing(t, service.open(path));
+    const [one, two] = [4096n, 0n].map((at) => closing(t, file.map(at, (1n << 20n) - at)));
+    const bytes = Buffer.alloc(300_000, 'long copies');
+    t.ok(one?.write(10n, bytes));
+    const into = Buffer.alloc(bytes.length);
+    t.ok(two?.read(4106n, into));
+    t.ok(into.equals(bytes));
+    t.ok(
+      fs
+        .readFileSync(path)
+        .subarray(4106, 4106 + bytes.length)
+        .equals(bytes),
+    );
+    const own = closing(t, file.map(0n, 1n << 20n, { share: false }));
+    t.ok(own.write(0n, bytes));
+    t.ok(two?.read(0n, into));
+    t.notOk(into.equals(bytes), 'private memory does not reach the file');
+    fs.truncateSync(path, 8192);
+    t.notOk(one?.write(0n, bytes));
+    t.equal(fs.statSync(path).size, 8192, 'a file that was cut does not grow again');
+    t.notOk(two?.read(0n, into));
+    file.close();
+    fs.truncateSync(path, 1 << 20);
+    t.ok(one?.write(10n, bytes), 'also when the descriptor is gone');
+    t.ok(two?.read(4106n, into) && into.equals(bytes));
+  });
+
   t.test('a file truncated by somebody else reads zeros and the process lives', async (t) => {
     const path = fileOf(t, 16384);
     const file = closing(t, service.open(path));
