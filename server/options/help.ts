@@ -7,6 +7,7 @@ virtual machine. Options are QEMU's own; one and two dashes mean the same.
 
 Machine
   -M, -machine none|pc|q35[,guest-policy=manual|accept|reject][,memory-backend=ID]
+              [,cxl=on][,cxl-fmw.N.targets.M=ID,cxl-fmw.N.size=SIZE]
                           platform (default pc); pc-i440fx-VERSION and pc-q35-VERSION work too
   -m SIZE                 guest memory, MiB without a suffix (default 128; with -M none 0)
   -name NAME, -uuid UUID  what query-name and query-uuid answer
