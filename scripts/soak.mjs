@@ -182,6 +182,8 @@ const PARTS = {
     tests(['test/conformance/qemu.test.ts', 'test/server/framing/stream.test.ts'], {
       FUZZ_RUNS: '10000',
     }),
+  'made-up requests': () =>
+    tests(['test/side-by-side/side-by-side.test.ts'], { SEED: String(Date.now() % 1_000_000) }),
   load: () =>
     tests(['test/load/load.test.ts'], {
       LOAD_COMMANDS: '1000',
