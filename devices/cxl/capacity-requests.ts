@@ -55,7 +55,7 @@ export const findRegion = (capacity: DynamicCapacity | undefined, index: number)
 };
 
 /** Digits of the tag; NO_TAG when there is none. @throws QmpError */
-export const readTag = (tag: string | undefined): string => {
+const readTag = (tag: string | undefined): string => {
   const digits = tag === undefined ? NO_TAG : parseUuid(tag);
   if (digits === undefined)
     throw refused(`Parameter 'tag' expects a UUID of 36 characters, not '${tag ?? ''}'`);
@@ -74,7 +74,7 @@ const checkRange = ({ offset, len }: RequestedExtent, { blockSize }: Region): vo
  *
  * @throws QmpError with the texts of reference/cxl.md §7.2, rules 5 to 8
  */
-export const locate = (
+const locate = (
   region: Region,
   extents: readonly RequestedExtent[],
   check: (range: Interval) => void,

@@ -12,7 +12,7 @@ export const EVENT_LOG = {
   DYNAMIC_CAPACITY: 4,
 } as const;
 export type EventLogIndex = (typeof EVENT_LOG)[keyof typeof EVENT_LOG];
-export const EVENT_LOG_COUNT = 5;
+const EVENT_LOG_COUNT = 5;
 
 /** Records that software can see in each log. */
 export const LOG_CAPACITY = 8;

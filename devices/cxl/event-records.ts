@@ -10,7 +10,7 @@ export const HANDLE_AT = HEADER.HANDLE;
 export const TIMESTAMP_AT = HEADER.TIMESTAMP;
 
 /** Kinds of records, bytes in printed order. reference/cxl.md §6.3 */
-export const RECORD_UUID = {
+const RECORD_UUID = {
   GENERAL_MEDIA: 'fbcd0a77c260417f85a9088b1621eba6',
   DRAM: '601dcbb39c064eabb8af4e9bfb5c9624',
   MEMORY_MODULE: 'fe927475dd594339a58679bab113b774',
@@ -18,7 +18,7 @@ export const RECORD_UUID = {
 } as const;
 
 /** A record with uuid, length and flags; handle and timestamp are the log's. */
-export const startRecord = (uuid: string, flags: number): Uint8Array => {
+const startRecord = (uuid: string, flags: number): Uint8Array => {
   const record = new Uint8Array(RECORD_SIZE);
   record.set(bytesOfHex(uuid));
   const view = viewOf(record);

@@ -50,7 +50,7 @@ const ERROR_CHECK_SCRUB: Feature = {
 
 /** In the order of their indices. */
 export const FEATURES: readonly Feature[] = [PATROL_SCRUB, ERROR_CHECK_SCRUB];
-export const FEATURE_VERSION = 1;
+const FEATURE_VERSION = 1;
 
 /** How Set Feature transfers its data. CXL 3.1 §8.2.9.6.3 */
 const TRANSFER = { FULL: 0, INITIATE: 1, CONTINUE: 2, FINISH: 3, ABORT: 4 } as const;

@@ -12,7 +12,7 @@ const MAX_IMAGE = 32 * 2 ** 20;
 const PART_TIMEOUT_NS = 30_000_000_000n;
 
 export const TRANSFER = { FULL: 0, START: 1, CONTINUE: 2, END: 3, ABORT: 4 } as const;
-export const ACTIVATE = { ONLINE: 0, AT_RESET: 1 } as const;
+const ACTIVATE = { ONLINE: 0, AT_RESET: 1 } as const;
 
 /** A part of an image; the bytes themselves are not kept. */
 export interface FirmwarePart {

@@ -152,3 +152,35 @@ t.test('ranges of one answer are limited', async (t) => {
   await driver.release(ranges(...pieces(85)));
   t.equal(b.available(), 85);
 });
+
+t.test('a mailbox that does not answer, and one that is not there', async (t) => {
+  const b = Type3Bench.configA(t);
+  const access = new FunctionAccess(b.device.pci, {
+    name: 'd0',
+    messages: new MessageReceiver(),
+    after: (_ms, fire) => {
+      const soon = setImmediate(fire);
+      return () => clearImmediate(soon);
+    },
+  });
+  const real = access.mmioRead.bind(access);
+  access.mmioRead = (bar, offset, size) =>
+    real(bar, offset, size) | (bar === 2 && offset === 0x8c ? 1n : 0n);
+  const driver = new CxlDriver(access, { timeoutMs: 50 });
+  await t.rejects(driver.mailbox(0x0300, new Uint8Array(0)), {
+    message: "device 'd0' did not answer in time",
+  });
+  const client = new AbortController();
+  client.abort();
+  await t.rejects(driver.mailbox(0x0300, new Uint8Array(0), client.signal), {
+    message: "device 'd0' is no longer waited for: aborted",
+  });
+  b.device.pci.config.bytes.fill(0, 0x100, 0x110);
+  await t.rejects(new CxlDriver(access).mailbox(0x0300, new Uint8Array(0)), {
+    message: "device 'd0' has no CXL mailbox",
+  });
+  b.root.bus.detach(b.device.pci);
+  await t.rejects(driver.mailbox(0x0300, new Uint8Array(0)), {
+    message: "device 'd0' does not answer",
+  });
+});
