@@ -202,8 +202,17 @@ t.test('an object that was cut is not touched any more', async (t) => {
   });
   zero.release([range(60000, 10)]);
   t.strictSame(zero.owners(), []);
+  truncateSync(path, 0);
+  t.strictSame(
+    zero.heads().map(({ state, blocks }) => [state, blocks]),
+    [['attached', 0], ...Array.from({ length: 7 }, () => ['free', 0])],
+  );
+  t.strictSame([...zero.logicalDevices()], same(255, 8));
+  t.throws(() => zero.freeHead(1), {
+    message: "mhsld state 'state' has lost bytes since it was opened",
+  });
   zero.detach();
-  t.equal(statSync(path).size, 4096);
+  t.equal(statSync(path).size, 0);
 });
 
 const TAG = '00112233445566778899aabbccddeeff';
