@@ -22,6 +22,19 @@ export const flushMemory = (machine: Machine, name: string): Promise<void> => {
   return machine.turn.outside(flushAll(memory, name));
 };
 
+/** Writes all shared memory of the machine back to its files; what fails is logged. Never rejects. */
+export const flushEverything = async (machine: Machine): Promise<void> => {
+  const own = [...machine.devices.entries].flatMap(({ device }) => asFlushableDevice(device) ?? []);
+  const backends = [...machine.objects.backends].filter(({ shared }) => shared);
+  const outcomes = await Promise.allSettled([...own, ...backends].map((one) => one.flush()));
+  for (const outcome of outcomes)
+    if (outcome.status === 'rejected')
+      machine.options.log.warn(
+        { err: outcome.reason as unknown },
+        'memory not written to its file',
+      );
+};
+
 const flushAll = async (memory: readonly Flushable[], name: string): Promise<void> => {
   try {
     await Promise.all(memory.map((one) => one.flush()));

@@ -28,6 +28,7 @@ import type { DeviceEntry } from './device-entry.js';
 import type { CharTable } from '../chardev/table.js';
 import { DescriptorSets } from './descriptor-sets.js';
 import { DeviceTable } from './device-table.js';
+import { flushEverything } from './flush.js';
 import { GuestDrivers, wakeDriver } from './guest-drivers.js';
 import { MigrationBlockers } from './migration-blockers.js';
 import { MigrationCapabilities } from './migration-capabilities.js';
@@ -232,11 +233,12 @@ export class Machine {
     this.#deferred.push(action);
     if (this.#deferred.length === 1) setImmediate(() => this.#runDeferred());
   }
-  /** Unrealizes all devices, gives all memory back. Safe to call twice. */
+  /** Writes shared memory to its files, unrealizes all devices, gives all memory back. Safe to call twice. */
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
     this.clock.close();
+    await flushEverything(this);
     await this.devices.close();
     this.objects.close();
     this.descriptorSets.close();

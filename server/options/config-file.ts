@@ -2,12 +2,18 @@ import { readFileSync } from 'node:fs';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../schema/json.js';
 import type { Infer } from '../../schema/lang.js';
 import { checkValue } from '../../schema/validate.js';
-import type { MachineConfig, MonitorConfig, Written } from '../config.js';
+import type {
+  MachineConfig,
+  MonitorConfig,
+  MonitorEndpoint,
+  QtestConfig,
+  Written,
+} from '../config.js';
 import { JsonStream } from '../framing/stream.js';
 import { parseLimit, limitsWith, type LimitName } from '../limits.js';
 import { LOG_LEVELS } from '../log.js';
 import { parseCommandLine, type Options } from './command-line.js';
-import { ConfigFile, ConfigMachine, ConfigMonitor } from './config-schema.js';
+import { ConfigFile, ConfigMachine, ConfigMonitor, ConfigQtest } from './config-schema.js';
 
 /** `--config FILE`: many machines from one JSON file, refused as a whole when any part is bad. */
 
@@ -62,12 +68,22 @@ const written = (origin: string, value: JsonValue, needed: string): Written =>
     return { origin, form: 'json', values: value };
   });
 
-const readMonitor = (place: string, value: JsonValue): MonitorConfig => {
-  const { path, pretty } = at(place, () => checkValue(ConfigMonitor, value, ''));
+/** @throws Error naming the place of a path that no socket can have */
+const listenOn = (place: string, path: string): MonitorEndpoint => {
   if (path === '' || path.includes('\0')) throw new Error(`${place}.path: a path is expected`);
   if (Buffer.byteLength(path) > 107)
     throw new Error(`${place}.path: a socket's path has 107 bytes at most`);
-  return { endpoint: { kind: 'unix-listen', path, wait: false }, pretty: pretty ?? false };
+  return { kind: 'unix-listen', path, wait: false };
+};
+
+const readMonitor = (place: string, value: JsonValue): MonitorConfig => {
+  const { path, pretty } = at(place, () => checkValue(ConfigMonitor, value, ''));
+  return { endpoint: listenOn(place, path), pretty: pretty ?? false };
+};
+
+const readQtest = (place: string, value: JsonValue): QtestConfig => {
+  const { path, log } = at(place, () => checkValue(ConfigQtest, value, ''));
+  return { endpoint: listenOn(place, path), log };
 };
 
 const readMachine = (place: string, value: JsonValue): MachineConfig => {
@@ -108,6 +124,8 @@ const readMachine = (place: string, value: JsonValue): MachineConfig => {
     guestName: given['guest-name'] ?? name,
     objects: list('objects', 'qom-type'),
     devices: list('devices', 'driver'),
+    qtest:
+      given.qtest === undefined ? undefined : readQtest(`${place}.qtest`, given.qtest as JsonValue),
     monitors: (given.monitors ?? []).map((entry, index) =>
       readMonitor(`${place}.monitors[${String(index)}]`, entry as JsonValue),
     ),
@@ -123,12 +141,16 @@ const checkDistinct = (machines: readonly MachineConfig[]): void => {
     if (by !== undefined) throw new Error(`${place}.${member}: '${key}' is taken by ${by}`);
     taken.set(key, place);
   };
-  for (const [index, { name, monitors }] of machines.entries()) {
+  for (const [index, { name, monitors, qtest }] of machines.entries()) {
     const place = `machines[${String(index)}]`;
     claim(names, name, place, 'name');
-    for (const [number, { endpoint }] of monitors.entries())
-      if (endpoint.kind === 'unix-listen')
-        claim(paths, endpoint.path, `${place}.monitors[${String(number)}]`, 'path');
+    const sockets = monitors.map(({ endpoint }, number): [MonitorEndpoint, string] => [
+      endpoint,
+      `${place}.monitors[${String(number)}]`,
+    ]);
+    if (qtest !== undefined) sockets.push([qtest.endpoint, `${place}.qtest`]);
+    for (const [endpoint, owner] of sockets)
+      if (endpoint.kind === 'unix-listen') claim(paths, endpoint.path, owner, 'path');
   }
 };
 

@@ -11,6 +11,11 @@ export const ConfigMonitor = object('ConfigMonitor', {
   pretty: opt(bool('indented output'), false),
 });
 
+export const ConfigQtest = object('ConfigQtest', {
+  path: str('UNIX socket to listen on for the qtest protocol'),
+  log: opt(str('file for what is received and sent, as the option -qtest-log')),
+});
+
 export const ConfigMachine = object('ConfigMachine', {
   name: str('letters, digits and ._-; part of the paths of HTTP and WebSocket'),
   machine: opt(str('as the option -machine: none, pc or q35, and its properties'), 'pc'),
@@ -26,6 +31,7 @@ export const ConfigMachine = object('ConfigMachine', {
   globals: opt(arr(str('DRIVER.PROPERTY=VALUE'), 'defaults of properties, as -global')),
   objects: opt(arr(any('arguments of object-add'), 'objects, as object-add takes them')),
   devices: opt(arr(any('arguments of device_add'), 'devices, as device_add takes them')),
+  qtest: opt(any('guest side by the qtest protocol; default none')),
   monitors: opt(arr(any('a ConfigMonitor'), 'QMP sockets; default none but WebSocket')),
 });
 
@@ -58,7 +64,10 @@ const jsonType = (type: Type, name: string): Record<string, unknown> => {
   return { type: 'array', items };
 };
 
-const jsonObject = (type: typeof ConfigFile | typeof ConfigMachine | typeof ConfigMonitor) => {
+type Described =
+  typeof ConfigFile | typeof ConfigMachine | typeof ConfigMonitor | typeof ConfigQtest;
+
+const jsonObject = (type: Described) => {
   const members = Object.entries(type.members);
   const properties = members.map(([name, member]) => {
     const of: Type = member.kind === 'opt' ? member.type : member;
@@ -90,6 +99,7 @@ export const configJsonSchema = (): string => {
     $defs: {
       machine: jsonObject(ConfigMachine),
       monitor: jsonObject(ConfigMonitor),
+      qtest: jsonObject(ConfigQtest),
       limits: {
         type: 'object',
         additionalProperties: false,

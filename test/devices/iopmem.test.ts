@@ -181,6 +181,37 @@ t.test('defect 11: and when the device goes', async (t) => {
   await done;
 });
 
+t.test('a flush holds up nobody else', async (t) => {
+  const { machine, run } = await withFile(t);
+  const [backend] = machine.objects.backends;
+  if (backend === undefined) throw new Error('the machine has no backend');
+  let written = (): void => undefined;
+  backend.flush = () => new Promise((resolve) => (written = resolve));
+  await machine.turn.enter();
+  const flushed = run('mem-flush', { id: 'io' }).then(() => machine.turn.leave());
+  t.ok(machine.turn.tryEnter(), 'it is the turn of another client meanwhile');
+  t.match(await run('query-memdev'), [{ id: 'm1' }]);
+  machine.turn.leave();
+  written();
+  await flushed;
+  backend.flush = () => Promise.resolve();
+});
+
+t.test('what is shared is written back when the machine ends', async (t) => {
+  const { machine } = await startMachine(t, [
+    ...['-M', 'none', '-object', 'memory-backend-memfd,id=m1,size=1M'],
+    ...['-object', 'memory-backend-memfd,id=m2,size=1M,share=off'],
+  ]);
+  const flushed: string[] = [];
+  for (const backend of machine.objects.backends)
+    backend.flush = () => {
+      flushed.push(backend.id);
+      return Promise.reject(new HostError('EIO', 'Input/output error'));
+    };
+  await machine.close();
+  t.strictSame(flushed, ['m1'], 'and a host that refuses does not keep it from ending');
+});
+
 t.test('a host that cannot write it back is told in the log', async (t) => {
   const { bus } = fakeRoot();
   const memdev = fakeMemdev();

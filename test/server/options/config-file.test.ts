@@ -10,6 +10,7 @@ import { withConfigFile } from '../../../server/options/config-file.js';
 import { configJsonSchema } from '../../../server/options/config-schema.js';
 import { privateFolder, type Cleanup } from '../../support/daemon.js';
 import { Qmp } from '../../support/qmp.js';
+import { Qtest } from '../../support/qtest.js';
 
 const options = (words: readonly string[]): Options => {
   const invocation = parseCommandLine(words);
@@ -96,6 +97,12 @@ t.test('a mistake is told with its place in the file', async (t) => {
     [
       one({ monitors: [{ path: '/s' }, { path: '/s' }] }),
       /machines\[1\]\.monitors\[1\]\.path: '\/s' is taken by machines\[1\]\.monitors\[0\]$/,
+    ],
+    [one({ qtest: {} }), /machines\[1\]\.qtest: Parameter 'path' is missing$/],
+    [one({ qtest: { path: '' } }), /machines\[1\]\.qtest\.path: a path is expected$/],
+    [
+      one({ monitors: [{ path: '/s' }], qtest: { path: '/s' } }),
+      /machines\[1\]\.qtest\.path: '\/s' is taken by machines\[1\]\.monitors\[0\]$/,
     ],
     [{ machines: [{ name: 'a' }], limits: { clients: 0 } }, /limits\.clients: limit 'clients'/],
     [{ machines: [{ name: 'a' }], limits: { x: 1 } }, /limits: limits\.x: limit 'x' is not known/],
@@ -189,6 +196,25 @@ t.test('machines of one daemon do not meet', async (t) => {
   const listed = (await (await fetch(`${base}/machines`)).json()) as { machines: object[] };
   t.match(listed.machines, [{ name: 'b', backends: 1 }]);
   t.equal((await fetch(`${base}/machines/a`)).status, 404);
+});
+
+t.test('each machine has a guest side of its own', async (t) => {
+  const folder = privateFolder(t);
+  const path = (name: string): string => join(folder, name);
+  const machines = [
+    { name: 'a', machine: 'q35,accel=qtest', qtest: { path: path('a'), log: path('log') } },
+    { name: 'b', machine: 'pc', qtest: { path: path('b') } },
+    { name: 'c' },
+  ];
+  await start(t, read(t, { listen: '', machines }));
+  const [a, b] = [await Qtest.connect(path('a')), await Qtest.connect(path('b'))];
+  for (const qtest of [a, b]) t.teardown(() => qtest.close());
+  t.equal(await a.ask('clock_step 100'), 'OK 100');
+  t.equal(await b.ask('clock_step 100'), "FAIL Unknown command 'clock_step'");
+  await a.ask('writel 0x1000 0x1');
+  t.equal(await a.ask('readl 0x1000'), 'OK 0x0000000000000001');
+  t.equal(await b.ask('readl 0x1000'), 'OK 0x0000000000000000');
+  t.match(readFileSync(path('log'), 'utf8'), /clock_step 100/);
 });
 
 t.test('a thousand machines start in one daemon', async (t) => {
