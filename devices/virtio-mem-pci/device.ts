@@ -4,20 +4,20 @@ import { MemoryDeviceSizeChange } from '../../schema/memory.js';
 import type { DeviceContext, DeviceState, LiveProperty, ResetType } from '../core/device.js';
 import type { MemdevBackend } from '../core/memdev.js';
 import type { MemoryDevice, ResizableMemoryPart } from '../core/memory-device.js';
-import { intFromBytes, MemoryRegion } from '../core/memory-region.js';
 import type { PropertyValues } from '../core/property.js';
+import { addPcieCapability, addPowerManagement, endpointType } from '../pci/capabilities.js';
 import { PciFunction, type PciDevice } from '../pci/function.js';
-import { addVirtioCapabilities } from './capabilities.js';
+import { registerRegisterBar } from '../virtio/register-bar.js';
+import { FEATURE, MODERN_DEVICE_ID, VIRTIO_IDENTITY } from '../virtio/registers.js';
+import { Transport } from '../virtio/transport.js';
 import { PluggedMemory } from './plugged-memory.js';
 import type { VirtioMemPciProperties } from './properties.js';
 import {
   CONFIG_FIELDS,
   CONFIG_LENGTH,
-  STRUCTURES,
   STRUCTURES_BAR,
-  STRUCTURES_SIZE,
   USABLE_EXTENT,
-  VIRTIO_MEM_IDENTITY,
+  VIRTIO_MEM_ID,
 } from './registers.js';
 
 type PropertySet = PropertyValues<typeof VirtioMemPciProperties>;
@@ -38,6 +38,7 @@ export class VirtioMemPci implements PciDevice, MemoryDevice {
   readonly liveProperties: Readonly<Record<string, LiveProperty>>;
   readonly #context: DeviceContext;
   readonly #properties: PropertySet;
+  readonly #transport = new Transport({ offered: FEATURE.VERSION_1, vectors: 0 });
   #requestedSize: bigint;
   #claimed: MemdevBackend | undefined;
   #memory: PluggedMemory | undefined;
@@ -49,7 +50,11 @@ export class VirtioMemPci implements PciDevice, MemoryDevice {
     this.pci = new PciFunction({
       typeName: context.typeName,
       id: context.id,
-      identity: VIRTIO_MEM_IDENTITY,
+      identity: {
+        ...VIRTIO_IDENTITY,
+        deviceId: MODERN_DEVICE_ID + VIRTIO_MEM_ID,
+        express: true,
+      },
       log: context.log,
       resetDevice: (type) => this.reset(type),
     });
@@ -130,16 +135,22 @@ export class VirtioMemPci implements PciDevice, MemoryDevice {
     this.#claimed = memdev;
     this.#memory = new PluggedMemory(memdev.memory, `virtio-mem ${memdev.id}`);
     try {
-      addVirtioCapabilities(this.pci);
-      this.pci.registerBar(STRUCTURES_BAR, this.#structures(), {
-        type: 'memory',
-        bits64: true,
-        prefetch: true,
-      });
+      this.#addCapabilities();
     } catch (error) {
       this.unrealize();
       throw error;
     }
+  }
+
+  /** In the order and at the places that QEMU has them. */
+  #addCapabilities(): void {
+    const { pci: fn } = this;
+    if (fn.bus?.express === true && !fn.bus.isRoot) {
+      addPcieCapability(fn, { type: endpointType(fn), functionReset: true });
+      addPowerManagement(fn);
+    }
+    const config = (): Uint8Array => this.#configuration();
+    registerRegisterBar(fn, STRUCTURES_BAR, { transport: this.#transport, config });
   }
 
   unrealize(): void {
@@ -152,23 +163,31 @@ export class VirtioMemPci implements PciDevice, MemoryDevice {
   /** As QEMU: all memory is unplugged, what is requested stays. The guest is asked again. */
   reset(_type: ResetType): void {
     this.pci.reset();
+    this.#transport.reset();
     this.#change(0n);
     this.#askGuest();
   }
 
   save(): DeviceState {
-    return { pci: this.pci.save(), size: this.#size, requestedSize: this.#requestedSize };
+    return {
+      pci: this.pci.save(),
+      transport: this.#transport.save(),
+      size: this.#size,
+      requestedSize: this.#requestedSize,
+    };
   }
 
   /** The sizes must be multiples of a block and fit the backend. */
-  load({ pci, size, requestedSize }: DeviceState): void {
+  load({ pci, transport, size, requestedSize }: DeviceState): void {
     const block = this.#properties['block-size'];
     const most = this.#claimed?.memory.size ?? 0n;
     const fits = (value: unknown): value is bigint =>
       typeof value === 'bigint' && value >= 0n && value % block === 0n;
     if (typeof pci !== 'object' || !fits(size) || !fits(requestedSize) || size > most)
       throw refused(`saved state does not fit device type ${this.#context.typeName}`);
+    const apply = this.#transport.prepareLoad(transport);
     this.pci.load(pci as DeviceState);
+    apply();
     this.#requestedSize = requestedSize;
     this.#memory?.resize(size);
   }
@@ -229,18 +248,6 @@ export class VirtioMemPci implements PciDevice, MemoryDevice {
       throw refused("virtio-mem device cannot get unplugged while 'requested-size' != '0'");
   }
 
-  /** The device configuration can be read; the other structures read 0 and take nothing. */
-  #structures(): MemoryRegion {
-    const { offset: start } = STRUCTURES.DEVICE;
-    return MemoryRegion.mmio('virtio-mem structures', STRUCTURES_SIZE, {
-      read: (offset, size) => {
-        const at = offset - start;
-        if (at < 0 || at + size > CONFIG_LENGTH) return 0n;
-        return intFromBytes(this.#configuration().subarray(at, at + size));
-      },
-      write: () => undefined,
-    });
-  }
   #configuration(): Buffer {
     const bytes = Buffer.alloc(CONFIG_LENGTH);
     const most = this.#claimed?.memory.size ?? 0n;

@@ -1,29 +1,20 @@
 import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState, ResetType } from '../core/device.js';
 import type { MemdevBackend } from '../core/memdev.js';
-import { intFromBytes, MemoryRegion } from '../core/memory-region.js';
-import type { MmioOps } from '../core/memory-region.js';
 import type { PropertyValues } from '../core/property.js';
 import { PciFunction } from '../pci/function.js';
 import type { PciDevice } from '../pci/function.js';
 import { MsiX } from '../pci/msix.js';
-import { addRegionPointer, addRegisterPointers, openAccessWindow } from './capabilities.js';
+import { addRegionPointer } from '../virtio/capabilities.js';
+import { registerRegisterBar } from '../virtio/register-bar.js';
+import { FEATURE, MODERN_DEVICE_ID, VIRTIO_IDENTITY } from '../virtio/registers.js';
+import { Transport } from '../virtio/transport.js';
 import { LegacyRegisters } from './legacy.js';
 import { REGION_NUMBERS } from './properties.js';
 import type { VirtioShmemPciProperties } from './properties.js';
 import { deviceConfig, memoryBar, placeRegions } from './regions.js';
 import type { SharedRegion } from './regions.js';
-import {
-  BAR,
-  FEATURE,
-  IDENTITY,
-  LAST_VIRTIO_ID,
-  MODERN_DEVICE_ID,
-  PART,
-  PART_SIZE,
-  REGISTERS_SIZE,
-} from './registers.js';
-import { Transport } from './transport.js';
+import { BAR, LAST_VIRTIO_ID, LEGACY_REGIONS } from './registers.js';
 
 /**
  * Room of the capability list for regions: 192 bytes, less 88 for the other pointers and 12 for
@@ -50,13 +41,16 @@ export class VirtioShmemPci implements PciDevice {
     this.pci = new PciFunction({
       typeName: context.typeName,
       id: context.id,
-      identity: { ...IDENTITY, deviceId: MODERN_DEVICE_ID + properties['virtio-id'] },
+      identity: {
+        ...VIRTIO_IDENTITY,
+        deviceId: MODERN_DEVICE_ID + properties['virtio-id'],
+        express: false,
+      },
       log: context.log,
       resetDevice: (type) => this.reset(type),
     });
     this.#transport = new Transport({
-      offered:
-        FEATURE.VERSION_1 | (properties['x-legacy-mem-regions'] ? FEATURE.LEGACY_REGIONS : 0n),
+      offered: FEATURE.VERSION_1 | (properties['x-legacy-mem-regions'] ? LEGACY_REGIONS : 0n),
       vectors: properties.vectors,
     });
   }
@@ -82,36 +76,17 @@ export class VirtioShmemPci implements PciDevice {
   #addParts(regions: readonly SharedRegion[]): void {
     const fn = this.pci;
     const { vectors } = this.#properties;
-    const registers = this.#registers(regions);
-    fn.registerBar(BAR.REGISTERS, registers, { type: 'memory', bits64: true, prefetch: true });
+    const config = deviceConfig(regions);
+    registerRegisterBar(fn, BAR.REGISTERS, { transport: this.#transport, config: () => config });
     const memory = memoryBar(regions);
     fn.registerBar(BAR.MEMORY, memory, { type: 'memory', bits64: true, prefetch: true });
-    openAccessWindow(fn, addRegisterPointers(fn), registers);
     if (vectors > 0) new MsiX(fn, { vectors, bar: BAR.MSIX });
     const listed = vectors > 0 ? LISTED.withMsix : LISTED.without;
-    for (const region of regions.slice(0, listed)) addRegionPointer(fn, region);
+    for (const region of regions.slice(0, listed))
+      addRegionPointer(fn, { ...region, bar: BAR.MEMORY });
     if (!this.#properties['x-legacy-mem-regions']) return;
     this.#legacy = new LegacyRegisters({ fn, transport: this.#transport, regions, vectors });
     fn.registerBar(BAR.LEGACY, this.#legacy.region, { type: 'io' });
-  }
-
-  #registers(regions: readonly SharedRegion[]): MemoryRegion {
-    const container = MemoryRegion.container('virtio-shmem registers', REGISTERS_SIZE);
-    const add = (name: string, offset: number, ops: MmioOps): void => {
-      const size = BigInt(PART_SIZE);
-      const part = MemoryRegion.mmio(name, size, ops, { impl: { min: 1, max: 4 } });
-      container.add(part, BigInt(offset));
-    };
-    const ignore = (): void => undefined;
-    add('virtio-common', PART.COMMON, {
-      read: (offset) => this.#transport.read(offset),
-      write: (offset, _size, value) => this.#transport.write(offset, value),
-    });
-    // Nothing ever interrupts, and there is no queue to notify.
-    add('virtio-isr', PART.ISR, { read: () => 0n, write: ignore });
-    add('virtio-device', PART.DEVICE, { read: readOnly(deviceConfig(regions)), write: ignore });
-    add('virtio-notify', PART.NOTIFY, { read: () => 0n, write: ignore });
-    return container;
   }
 
   unrealize(): void {
@@ -140,12 +115,3 @@ export class VirtioShmemPci implements PciDevice {
     if (this.#legacy !== undefined) this.#legacy.selected = Number(selected);
   }
 }
-
-/** Bytes that software reads; behind their end, as QEMU: all ones. */
-const readOnly =
-  (bytes: Uint8Array): MmioOps['read'] =>
-  (offset, size) => {
-    const padded = new Uint8Array(size).fill(0xff);
-    padded.set(bytes.subarray(offset, offset + size));
-    return intFromBytes(padded);
-  };

@@ -1,8 +1,9 @@
 import { MemoryRegion } from '../core/memory-region.js';
 import type { PciFunction } from '../pci/function.js';
-import { BAR, LEGACY, LEGACY_CONFIG, NO_VECTOR } from './registers.js';
+import { NO_VECTOR } from '../virtio/registers.js';
+import type { Transport } from '../virtio/transport.js';
+import { BAR, LEGACY, LEGACY_CONFIG } from './registers.js';
 import type { SharedRegion } from './regions.js';
-import type { Transport } from './transport.js';
 
 const SATURATED = 0xffff_ffffn;
 const LAST_REGION = 15;

@@ -1,5 +1,6 @@
 import t from 'tap';
 import type { DeviceState } from '../../devices/core/device.js';
+import { COMMON } from '../../devices/virtio/registers.js';
 import type { Json } from '../side-by-side/client.js';
 import type { Cleanup } from '../support/daemon.js';
 import { startMachine } from '../support/machine.js';
@@ -292,6 +293,25 @@ t.test('the function looks as that of QEMU; the driver can read what is asked', 
   ] as const)
     t.strictSame(await read(offset, size), { value }, `offset ${String(offset)}`);
   t.equal(machine.memorySlots.pluggedSize, 0n);
+});
+
+t.test('features and status answer as those of every virtio function', async (t) => {
+  const { add, run, config } = await start(t);
+  await add({ memdev: 'b', addr: '4' });
+  config.write(0, 4, 0, 4, 2, 2);
+  const common = (offset: number, size: number) => {
+    return { id: 'x', bar: 4n, offset: BigInt(offset), size: BigInt(size) };
+  };
+  const write = (offset: number, size: number, value: bigint) =>
+    run('guest-mmio-write', { ...common(offset, size), value });
+  const read = (offset: number, size: number) => run('guest-mmio-read', common(offset, size));
+  await write(COMMON.DEVICE_FEATURE_SELECT, 4, 1n);
+  t.strictSame(await read(COMMON.DEVICE_FEATURE, 4), { value: 1n }, 'VERSION_1 is offered');
+  await write(COMMON.DEVICE_STATUS, 1, 3n);
+  t.strictSame(await read(COMMON.DEVICE_STATUS, 1), { value: 3n });
+  await run('system_reset');
+  config.write(0, 4, 0, 4, 2, 2);
+  t.strictSame(await read(COMMON.DEVICE_STATUS, 1), { value: 0n });
 });
 
 t.test('saved state brings back sizes, a state that does not fit changes nothing', async (t) => {

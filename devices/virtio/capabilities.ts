@@ -2,8 +2,7 @@ import { AddressSpace } from '../core/address-space.js';
 import type { MemoryRegion } from '../core/memory-region.js';
 import { addVendorCapability } from '../pci/capabilities.js';
 import type { PciFunction } from '../pci/function.js';
-import { BAR, CAPABILITY_TYPE, PART, PART_SIZE } from './registers.js';
-import type { SharedRegion } from './regions.js';
+import { CAPABILITY_TYPE, NOTIFY_MULTIPLIER, PART, PART_SIZE } from './registers.js';
 
 /** What a vendor capability points to. Virtio 1.2 §4.1.4 */
 interface Pointer {
@@ -33,27 +32,36 @@ const addPointer = (fn: PciFunction, pointer: Pointer): number => {
   return addVendorCapability(fn, body);
 };
 
-/** Adds the pointers to the parts of the register BAR. @returns offset of the access window */
-export const addRegisterPointers = (fn: PciFunction): number => {
+/**
+ * Adds the pointers to the parts of the register BAR, in QEMU's order.
+ *
+ * @returns offset of the access window, for `openAccessWindow`
+ */
+export const addRegisterPointers = (fn: PciFunction, bar: number): number => {
   const part = (type: number, offset: number, extra = 0): number =>
-    addPointer(fn, {
-      ...{ type, extra, bar: BAR.REGISTERS },
-      ...{ offset: BigInt(offset), length: BigInt(PART_SIZE) },
-    });
+    addPointer(fn, { type, bar, extra, offset: BigInt(offset), length: BigInt(PART_SIZE) });
   part(CAPABILITY_TYPE.COMMON, PART.COMMON);
   part(CAPABILITY_TYPE.ISR, PART.ISR);
   part(CAPABILITY_TYPE.DEVICE, PART.DEVICE);
-  // Four bytes more: the multiplier of notifications, which a device without queues never uses.
   const notify = part(CAPABILITY_TYPE.NOTIFY, PART.NOTIFY, 4);
-  fn.config.set(notify + SIZE, 4, 4);
+  fn.config.set(notify + SIZE, 4, NOTIFY_MULTIPLIER);
   const window = { type: CAPABILITY_TYPE.PCI_ACCESS, bar: 0, offset: 0n, length: 0n, extra: 4 };
   return addPointer(fn, window);
 };
 
-/** Adds the pointer to one region of shared memory. */
-export const addRegionPointer = (fn: PciFunction, { shmid, offset, size }: SharedRegion): void => {
+/** Adds the pointer to one region of shared memory, in bytes of a BAR. Virtio 1.2 §4.1.4.7 */
+export const addRegionPointer = (
+  fn: PciFunction,
+  region: {
+    readonly bar: number;
+    readonly shmid: number;
+    readonly offset: bigint;
+    readonly size: bigint;
+  },
+): void => {
+  const { bar, shmid, offset, size } = region;
   const type = CAPABILITY_TYPE.SHARED_MEMORY;
-  addPointer(fn, { type, bar: BAR.MEMORY, shmid, offset, length: size, extra: 8 });
+  addPointer(fn, { type, bar, shmid, offset, length: size, extra: 8 });
 };
 
 /**
@@ -61,7 +69,11 @@ export const addRegionPointer = (fn: PciFunction, { shmid, offset, size }: Share
  *
  * @see Virtio 1.2 §4.1.4.9
  */
-export const openAccessWindow = (fn: PciFunction, at: number, registers: MemoryRegion): void => {
+export const openAccessWindow = (
+  fn: PciFunction,
+  at: number,
+  { bar, registers }: { readonly bar: number; readonly registers: MemoryRegion },
+): void => {
   const { config } = fn;
   const space = new AddressSpace(registers, 'zeros');
   const data = at + SIZE;
@@ -73,7 +85,7 @@ export const openAccessWindow = (fn: PciFunction, at: number, registers: MemoryR
   ): { address: bigint; length: 1 | 2 | 4 } | undefined => {
     if (offset >= data + 4 || offset + size <= data) return undefined;
     const length = [1, 2, 4].find((width) => width === config.get(at + 12, 4));
-    if (length === undefined || config.get(at + 4, 1) !== BAR.REGISTERS) return undefined;
+    if (length === undefined || config.get(at + 4, 1) !== bar) return undefined;
     return { address: BigInt(config.get(at + 8, 4)), length: length as 1 | 2 | 4 };
   };
   fn.onConfigRead((offset, size) => {
