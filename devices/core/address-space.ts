@@ -31,8 +31,7 @@ class KnownLeaves {
   }
 
   /** The leaf that serves all of an access; undefined when there is none, or when it is too far up. */
-  find(address: bigint, size: number): KnownLeaf | undefined {
-    const at = Number(address);
+  find(at: number, size: number): KnownLeaf | undefined {
     // An alias as root is not told of changes.
     if (at > Number.MAX_SAFE_INTEGER || this.#root.kind === 'alias') return undefined;
     if (this.#version !== this.#root.version) {
@@ -43,7 +42,7 @@ class KnownLeaves {
     const last = this.#last;
     if (last !== undefined && at >= last.base && at + size <= last.end) return last;
     const known = this.#leaves.find(({ base, end }) => at >= base && at + size <= end);
-    this.#last = known ?? this.#learn(address, size);
+    this.#last = known ?? this.#learn(BigInt(at), size);
     return this.#last;
   }
 
@@ -98,14 +97,33 @@ export class AddressSpace {
   }
 
   read(address: bigint, size: AccessSize): bigint {
-    const leaf = this.#known.find(address, size);
-    const value = leaf?.region.readInt(Number(address) - leaf.origin, size);
-    return value ?? intFromBytes(this.readBytes(address, size));
+    return this.#readKnown(Number(address), size) ?? this.#readPieces(address, size);
+  }
+  /** Reads at an address below 2^53: the same, sooner. */
+  readAt(address: number, size: AccessSize): bigint {
+    return this.#readKnown(address, size) ?? this.#readPieces(BigInt(address), size);
   }
 
   write(address: bigint, size: AccessSize, value: bigint): void {
+    if (!this.#writeKnown(Number(address), size, value)) this.#writePieces(address, size, value);
+  }
+  /** Writes at an address below 2^53: the same, sooner. */
+  writeAt(address: number, size: AccessSize, value: bigint): void {
+    if (!this.#writeKnown(address, size, value)) this.#writePieces(BigInt(address), size, value);
+  }
+
+  #readKnown(address: number, size: AccessSize): bigint | undefined {
     const leaf = this.#known.find(address, size);
-    if (leaf?.region.writeInt(Number(address) - leaf.origin, size, value) === true) return;
+    return leaf?.region.readInt(address - leaf.origin, size);
+  }
+  #writeKnown(address: number, size: AccessSize, value: bigint): boolean {
+    const leaf = this.#known.find(address, size);
+    return leaf?.region.writeInt(address - leaf.origin, size, value) === true;
+  }
+  #readPieces(address: bigint, size: AccessSize): bigint {
+    return intFromBytes(this.readBytes(address, size));
+  }
+  #writePieces(address: bigint, size: AccessSize, value: bigint): void {
     const bytes = new Uint8Array(size);
     bytesFromInt(value, bytes);
     this.writeBytes(address, bytes);

@@ -74,6 +74,20 @@ export const bytesFromInt = (value: bigint, into: Uint8Array): void => {
   for (let i = 0; i < into.length; i++) into[i] = Number((value >> BigInt(8 * i)) & 0xffn);
 };
 
+/** The lower `size` bytes of a value; by constants, of which the host makes a few instructions. */
+const truncated = (value: bigint, size: AccessSize): bigint => {
+  switch (size) {
+    case 1:
+      return BigInt.asUintN(8, value);
+    case 2:
+      return BigInt.asUintN(16, value);
+    case 4:
+      return BigInt.asUintN(32, value);
+    case 8:
+      return BigInt.asUintN(64, value);
+  }
+};
+
 /**
  * A piece of address space: registers, memory, a window onto another piece, or room for pieces.
  * Regions nest; sub-regions lie over their parent's own content.
@@ -286,14 +300,18 @@ export class MemoryRegion {
   /** §6.3 rule 2. */
   #isValid(offset: number, size: AccessSize): boolean {
     const valid = this.#content.rules?.valid;
-    if (valid?.unaligned !== true && offset % size !== 0) return false;
+    // Sizes are powers of two.
+    if (valid?.unaligned !== true && (offset & (size - 1)) !== 0) return false;
     return valid?.max === undefined || (size >= (valid.min ?? 1) && size <= valid.max);
   }
 
   /** §6.3 rule 3. */
   #width(size: AccessSize): AccessSize {
-    const { min = 1, max = 4 } = this.#content.rules?.impl ?? {};
-    return Math.max(Math.min(size, max), min) as AccessSize;
+    const impl = this.#content.rules?.impl;
+    const max = impl?.max ?? 4;
+    const min = impl?.min ?? 1;
+    if (size < min) return min;
+    return size > max ? max : size;
   }
 
   #readRegister(offset: number, size: AccessSize): bigint {
@@ -303,10 +321,11 @@ export class MemoryRegion {
     this.#serving = true;
     try {
       let value = ops.read(offset, width);
-      if (width < size) value = BigInt.asUintN(8 * width, value);
+      if (width >= size) return truncated(value, size);
+      value = truncated(value, width);
       for (let i = width; i < size; i += width)
-        value |= BigInt.asUintN(8 * width, ops.read(offset + i, width)) << BigInt(8 * i);
-      return BigInt.asUintN(8 * size, value);
+        value |= truncated(ops.read(offset + i, width), width) << BigInt(8 * i);
+      return value;
     } finally {
       this.#serving = false;
     }
@@ -316,11 +335,11 @@ export class MemoryRegion {
     const { ops } = this.#content;
     if (ops === undefined || !this.#isServed(offset, size)) return;
     const width = this.#width(size);
-    const bits = BigInt.asUintN(8 * size, value);
+    const bits = truncated(value, size);
     this.#serving = true;
     try {
       for (let i = 0; i < size; i += width)
-        ops.write(offset + i, width, BigInt.asUintN(8 * width, bits >> BigInt(8 * i)));
+        ops.write(offset + i, width, truncated(bits >> BigInt(8 * i), width));
     } finally {
       this.#serving = false;
     }

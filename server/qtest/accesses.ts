@@ -3,8 +3,12 @@ import type { AccessSize } from '../../devices/core/host-memory.js';
 import { bytesFromHex, valueReply } from './hex.js';
 import { BadRequest, type Words } from './words.js';
 
-/** Answers one request with one line, without its end. @throws BadRequest */
-export type Command = (words: Words) => string;
+/**
+ * Answers one request with one line, without its end, or with what a register holds.
+ *
+ * @throws BadRequest
+ */
+export type Command = (words: Words) => string | bigint;
 
 export interface AccessTargets {
   readonly memory: AddressSpace;
@@ -46,12 +50,23 @@ const portCommands = ({ io }: AccessTargets): [string, Command][] =>
 
 const registerCommands = ({ memory }: AccessTargets): [string, Command][] =>
   WIDTHS.flatMap(([letter, size]: readonly [string, AccessSize]) => [
-    [`read${letter}`, (words) => valueReply(memory.read(words.unsigned(1, 'address'), size), 16)],
+    [
+      `read${letter}`,
+      (words) => {
+        const near = words.small(1);
+        return near >= 0
+          ? memory.readAt(near, size)
+          : memory.read(words.unsigned(1, 'address'), size);
+      },
+    ],
     [
       `write${letter}`,
       (words) => {
-        const address = words.unsigned(1, 'address');
-        memory.write(address, size, words.unsigned(2, 'value'));
+        const near = words.small(1);
+        const address = near >= 0 ? undefined : words.unsigned(1, 'address');
+        const value = words.unsigned(2, 'value');
+        if (address === undefined) memory.writeAt(near, size, value);
+        else memory.write(address, size, value);
         return OK;
       },
     ],

@@ -5,9 +5,12 @@ import type { Machine } from '../machine/machine.js';
 import type { Connection } from '../transport/connection.js';
 import { accessCommands, type Command } from './accesses.js';
 import { clockCommands } from './clock-commands.js';
+import { CommandTable } from './command-table.js';
+import { valueReply } from './hex.js';
 import { Interception } from './interception.js';
 import { LineReader, type Line } from './line-reader.js';
 import type { QtestLog } from './log.js';
+import { Replies } from './replies.js';
 import { BadRequest, quoted, Words } from './words.js';
 
 export interface QtestSessionOptions {
@@ -19,29 +22,8 @@ export interface QtestSessionOptions {
   readonly onClose: () => void;
 }
 
-/** Replies are handed on in pieces of about this many characters. */
+/** Replies are handed on in pieces of about this many bytes. */
 const PIECE = 65_536;
-
-/** Commands by name, and by the number that short names make. */
-class CommandTable {
-  readonly #byKey = new Map<number, Command>();
-  readonly #byName: Map<string, Command>;
-
-  constructor(commands: readonly [string, Command][]) {
-    this.#byName = new Map(commands);
-    for (const [name, command] of commands)
-      if (name.length <= 6)
-        this.#byKey.set(
-          [...Buffer.from(name)].reduce((key, byte) => key * 256 + byte, 0),
-          command,
-        );
-  }
-
-  find(words: Words): Command | undefined {
-    const key = words.key(0);
-    return key < 0 ? this.#byName.get(words.text(0)) : this.#byKey.get(key);
-  }
-}
 
 /** One client of the qtest protocol: requests in order, each answered at once. */
 export class QtestSession {
@@ -50,8 +32,7 @@ export class QtestSession {
   readonly #words = new Words();
   readonly #interception: Interception;
   readonly #commands: CommandTable;
-  /** Replies on their way. */
-  #out = '';
+  readonly #replies = new Replies();
   #isRunning = false;
   /** The client does not read what it asked for: nothing is run until it does. */
   #isHeld = false;
@@ -123,7 +104,7 @@ export class QtestSession {
       const line = this.#reader.next();
       if (line === undefined) break;
       this.#answer(line);
-      if (this.#out.length >= PIECE) this.#flush();
+      if (this.#replies.length >= PIECE) this.#flush();
     }
     this.#isRunning = false;
     this.#flush();
@@ -143,7 +124,7 @@ export class QtestSession {
     this.#send(this.#reply());
   }
 
-  #reply(): string {
+  #reply(): string | bigint {
     const command = this.#commands.find(this.#words);
     if (command === undefined) return `FAIL Unknown command ${quoted(this.#words.bytes(0))}`;
     try {
@@ -155,9 +136,12 @@ export class QtestSession {
     }
   }
 
-  #send(reply: string): void {
-    this.#options.record?.sent(reply);
-    this.#out += `${reply}\n`;
+  #send(reply: string | bigint): void {
+    const { record } = this.#options;
+    const isText = typeof reply === 'string';
+    record?.sent(isText ? reply : valueReply(reply, 16));
+    if (isText) this.#replies.text(reply);
+    else this.#replies.value(reply);
   }
 
   #tellInterrupt(line: number, level: boolean): void {
@@ -172,11 +156,9 @@ export class QtestSession {
 
   /** One write for everything; a client that does not read is not asked for more. */
   #flush(): void {
-    if (this.#out === '') return;
-    const bytes = Buffer.from(this.#out, 'latin1');
-    this.#out = '';
+    if (this.#replies.length === 0) return;
     const { connection, limits } = this.#options;
-    connection.sendBytes(bytes);
+    connection.sendBytes(this.#replies.take());
     if (connection.buffered <= limits['reply-bytes'] || this.#isHeld) return;
     this.#isHeld = true;
     connection.pause();

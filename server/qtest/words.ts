@@ -24,6 +24,17 @@ const digitOf = (byte: number): number => {
   return letter >= 0 && letter < 6 ? letter + 10 : 99;
 };
 
+/** Bytes of a word that its key tells of. */
+const KEY_BYTES = 16;
+
+/** A small integer by which the bytes from `start` to `end` are looked up. */
+export const keyOf = (bytes: Buffer, start: number, end: number): number => {
+  const last = Math.min(end, start + KEY_BYTES);
+  let key = 0;
+  for (let at = start; at < last; at++) key = (key * 31 + (bytes[at] ?? 0)) | 0;
+  return key;
+};
+
 /** Bulk data is searched by the host's means, which cost more to start than a short word. */
 const SHORT = 64;
 
@@ -75,14 +86,16 @@ export class Words {
   text(index: number): string {
     return this.#bytes.toString('latin1', this.#starts[index], this.#ends[index]);
   }
-  /** At most six bytes of a word as one number; -1 for longer ones. Cheaper than a text. */
-  key(index: number): number {
-    const end = this.#ends[index] ?? 0;
-    let at = this.#starts[index] ?? 0;
-    if (end - at > 6) return -1;
-    let key = 0;
-    for (; at < end; at++) key = key * 256 + (this.#bytes[at] ?? 0);
-    return key;
+  /** Number of the first word; words that differ may have the same. */
+  get key(): number {
+    return keyOf(this.#bytes, this.#starts[0] ?? 0, this.#ends[0] ?? 0);
+  }
+  /** Whether the first word is `name`. */
+  startsWith(name: Buffer): boolean {
+    const start = this.#starts[0] ?? 0;
+    if (this.length(0) !== name.length) return false;
+    for (let i = 0; i < name.length; i++) if (this.#bytes[start + i] !== name[i]) return false;
+    return true;
   }
 
   /**
@@ -92,7 +105,7 @@ export class Words {
    * @throws BadRequest
    */
   unsigned(index: number, what: string): bigint {
-    const small = this.#small(index);
+    const small = this.small(index);
     if (small >= 0) return BigInt(small);
     const { magnitude, isNegative } = this.#number(index, what);
     if (magnitude >= 1n << 64n) throw this.#notANumber(index, what, 'a number of 64 bits');
@@ -112,8 +125,8 @@ export class Words {
     if (!this.has(index)) throw new BadRequest(`${this.text(0)}: ${what} is missing`);
   }
 
-  /** A short number without a sign, as most are; -1 for anything else. */
-  #small(index: number): number {
+  /** A short number without a sign, as most are, below 2^53; -1 for anything else. */
+  small(index: number): number {
     if (index >= this.#count) return -1;
     const bytes = this.#bytes;
     const end = this.#ends[index] ?? 0;
