@@ -1,4 +1,7 @@
+import type { IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
+import { isJsonObject } from '../schema/json.js';
+import { parseJson } from './json.js';
 
 /** Text to and from a server, whatever carries it. */
 export interface Channel {
@@ -75,6 +78,28 @@ const openSocket = (address: string, handlers: ChannelHandlers): Promise<Channel
     );
   });
 
+/** Characters of a refusal's page that are worth reading. */
+const MAX_REFUSAL = 4096;
+const REFUSAL_TIMEOUT_MS = 2000;
+
+/** What an HTTP server says that will not talk WebSocket: status, and the `error` of a JSON page. */
+const refusalOf = async (response: IncomingMessage): Promise<string> => {
+  let text = '';
+  response.setTimeout(REFUSAL_TIMEOUT_MS, () => response.destroy());
+  try {
+    for await (const chunk of response.setEncoding('utf8')) {
+      text += String(chunk);
+      if (text.length > MAX_REFUSAL) break;
+    }
+    const page = parseJson(text);
+    const reason = isJsonObject(page) ? page['error'] : undefined;
+    if (typeof reason === 'string') return `${reason} (${String(response.statusCode)})`;
+  } catch {
+    // Not a page of ours, or cut short: the status says enough.
+  }
+  return `the server answers ${String(response.statusCode)} ${response.statusMessage ?? ''}`.trim();
+};
+
 const openWebSocket = async (
   url: string,
   handlers: ChannelHandlers,
@@ -92,6 +117,12 @@ const openWebSocket = async (
     socket.on('error', (error) => {
       failure = error;
       reject(new Error(reasonOf(error), { cause: error }));
+    });
+    socket.on('unexpected-response', (request, response) => {
+      void refusalOf(response).then((reason) => {
+        reject(new Error(reason));
+        request.destroy();
+      });
     });
     socket.on('message', (data: Buffer) => handlers.onText(data.toString('utf8')));
     socket.on('close', () => handlers.onClose(failure && reasonOf(failure)));

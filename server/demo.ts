@@ -132,7 +132,7 @@ export const demoBanner = (
     http === undefined
       ? []
       : [
-          `  QMP over WebSocket  ws://${http.host}:${String(http.port)}/qmp`,
+          `  QMP over WebSocket  ws://${http.host}:${String(http.port)}/machines/demo/qmp`,
           `  health              http://${http.host}:${String(http.port)}/healthz`,
         ];
   return [

@@ -49,6 +49,12 @@ const targetOf = (url: string): Target | undefined => {
   }
 };
 
+/** Why nobody serves a path. */
+const notFound = (target: Target | undefined): string =>
+  target === undefined || target.machine !== undefined
+    ? 'no machine has this path'
+    : `more than one machine, or none: connect to /machines/NAME/${target.endpoint}`;
+
 const refuse = (socket: Duplex, status: number, reason: string): void => {
   const body = `${JSON.stringify({ error: reason })}\n`;
   const challenge = status === 401 ? 'WWW-Authenticate: Bearer\r\n' : '';
@@ -96,7 +102,7 @@ export class Upgrades {
       return;
     }
     if (accept === undefined) {
-      refuse(socket, 404, 'no machine has this path');
+      refuse(socket, 404, notFound(target));
       return;
     }
     const serve = accept;

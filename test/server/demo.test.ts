@@ -22,6 +22,14 @@ t.test('the commands of the banner work as printed, and nothing stays behind', a
     });
     return stdout + stderr;
   };
+  const url = /ws:\S+/.exec(daemon.stdout())?.[0] ?? '';
+  t.match(run(`node dist/bin/qmemctl.js -s ${url} query-name`), /"demo"/);
+  const short = url.replace('/machines/demo', '');
+  if (pooled)
+    t.match(
+      run(`node dist/bin/qmemctl.js -s ${short} query-name`),
+      /connect to \/machines\/NAME\/qmp/,
+    );
   const printed = commands.slice(0, 3).map(run);
   t.strictSame(JSON.parse(printed[0] ?? ''), { 'bar-offset': 0, size: 67108864, offset: 0 });
   t.strictSame(printed.slice(1), ['{}\n', 'hello memory\n']);
