@@ -26,6 +26,11 @@ export interface HostMemory {
   /** Little-endian integer of `size` bytes; 0n when the bytes are gone. */
   readInt(offset: bigint, size: AccessSize): bigint;
   writeInt(offset: bigint, size: AccessSize, value: bigint): void;
+  /**
+   * Makes a range read 0 by taking its storage away, in no time whatever its length; hooks see it as
+   * a write. False, and nothing is changed, where that cannot be: the zeros have to be written.
+   */
+  clear?(offset: bigint, size: bigint): boolean;
   /** Calls `hook` after every write; returns the unsubscribe. */
   onWrite(hook: (offset: bigint, len: number) => void): () => void;
 }

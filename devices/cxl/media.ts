@@ -25,6 +25,21 @@ interface Piece {
 
 const sizeOf = (memory: HostMemory | undefined): bigint => memory?.size ?? 0n;
 
+/** Gives every byte of a range of one backend the same value. */
+export const fillMemory = (memory: HostMemory, { base, len }: Interval, value: number): void => {
+  if (value === 0 && memory.clear?.(base, len) === true) return;
+  const chunk = new Uint8Array(Number(len < CHUNK ? len : CHUNK)).fill(value);
+  const before = new Uint8Array(chunk.length);
+  for (let done = 0n; done < len; done += BigInt(chunk.length)) {
+    const left = Number(len - done < chunk.length ? len - done : chunk.length);
+    const now = before.subarray(0, left);
+    memory.read(base + done, now);
+    // Memory that was never touched takes no storage; writing the same bytes again would.
+    if (Buffer.compare(now, chunk.subarray(0, left)) !== 0)
+      memory.write(base + done, chunk.subarray(0, left));
+  }
+};
+
 /**
  * The capacity of a memory device in the order of its addresses: volatile, persistent, dynamic.
  *
@@ -79,16 +94,8 @@ export class Media {
 
   /** Gives every byte of a range the same value. */
   fill({ base, len }: Interval, value: number): void {
-    const chunk = new Uint8Array(Number(len < CHUNK ? len : CHUNK)).fill(value);
-    const before = new Uint8Array(chunk.length);
-    for (let done = 0n; done < len; done += BigInt(chunk.length)) {
-      const left = Number(len - done < chunk.length ? len - done : chunk.length);
-      const now = before.subarray(0, left);
-      this.read(base + done, now);
-      // Memory that was never touched takes no storage; writing the same bytes again would.
-      if (Buffer.compare(now, chunk.subarray(0, left)) !== 0)
-        this.write(base + done, chunk.subarray(0, left));
-    }
+    for (const { memory, offset, length } of this.#pieces(base, Number(len)))
+      fillMemory(memory, { base: offset, len: BigInt(length) }, value);
   }
 
   *#pieces(base: bigint, length: number): Generator<Piece> {

@@ -44,6 +44,7 @@ export class Mapping implements HostMapping {
   readonly #hooks = new Set<(offset: bigint, len: number) => void>();
   readonly #flushes: Flushes;
   #access: Access | undefined;
+  #allocated = false;
 
   /** @throws HostError when the host refuses */
   constructor(calls: MemoryCalls, options: MappingOptions) {
@@ -86,6 +87,15 @@ export class Mapping implements HostMapping {
     this.#changed(offset, size);
   }
 
+  clear(offset: bigint, size: bigint): boolean {
+    this.#reach(offset, Number(size));
+    if (this.readonly) return true;
+    // Storage that was asked for in advance is not given away.
+    if (this.#allocated || !this.#tryClear(offset, size)) return false;
+    this.#changed(offset, Number(size));
+    return true;
+  }
+
   onWrite(hook: (offset: bigint, len: number) => void): () => void {
     const own = (offset: bigint, len: number): void => hook(offset, len);
     this.#hooks.add(own);
@@ -106,6 +116,7 @@ export class Mapping implements HostMapping {
       throw new HostError('ENOMEM', 'Cannot allocate memory');
     if (shared) this.#calls.allocate(fd, offset, this.size);
     else this.#calls.madvise(this.#address, this.size, 'populate');
+    this.#allocated = true;
   }
 
   bindNodes(policy: NumaPolicy, nodes: readonly number[]): void {
@@ -136,6 +147,23 @@ export class Mapping implements HostMapping {
     } catch (error) {
       // Kernels without page merging answer EINVAL; a hint has no other failure that matters.
       if (!(error instanceof HostError)) throw error;
+    }
+  }
+
+  #tryClear(offset: bigint, size: bigint): boolean {
+    const { share, fd, offset: start, fileIsOpen } = this.#options;
+    // Private pages of a file would turn back into those of the file.
+    if (share !== fd >= 0 || fileIsOpen?.() === false) return false;
+    // Of a block that is taken in part, hugetlbfs keeps the bytes.
+    const block = fd >= 0 ? fstatSync(fd, { bigint: true }).blksize : BigInt(this.#calls.pageSize);
+    if ((start + offset) % block !== 0n || size % block !== 0n) return false;
+    try {
+      if (fd >= 0) this.#calls.punchHole(fd, start + offset, size);
+      else this.#calls.madvise(this.#address + offset, size, 'dontneed');
+      return true;
+    } catch (error) {
+      if (error instanceof HostError) return false;
+      throw error;
     }
   }
 

@@ -11,7 +11,7 @@ export interface MapRequest {
   readonly share: boolean;
   readonly readonly: boolean;
 }
-export type Advice = 'populate' | 'mergeable' | 'unmergeable' | 'dump' | 'dontdump';
+export type Advice = 'populate' | 'dontneed' | 'mergeable' | 'unmergeable' | 'dump' | 'dontdump';
 
 /** Mappings by address, memfds, allocation. An address is only ever held by a mapping object. */
 export interface MemoryCalls {
@@ -62,6 +62,7 @@ const MS_SYNC = 4;
 const ADVICE: Readonly<Record<Advice, number>> = {
   mergeable: 12,
   unmergeable: 13,
+  dontneed: 4,
   dontdump: 16,
   dump: 17,
   populate: 23, // MADV_POPULATE_WRITE

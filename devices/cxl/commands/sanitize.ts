@@ -4,7 +4,7 @@ import { EFFECT, type CciCommand, type CommandResult } from '../cci.js';
 import { viewOf } from '../bytes.js';
 import type { DynamicCapacity } from '../dynamic-capacity.js';
 import type { EventLogs } from '../event-logs.js';
-import type { Media } from '../media.js';
+import { fillMemory, type Media } from '../media.js';
 import { LINE } from '../poison-list.js';
 import { RETURN_CODE } from '../return-code.js';
 
@@ -40,14 +40,6 @@ const runtimeMs = (bytes: bigint): number => {
   return seconds * 1000;
 };
 
-const erase = (memory: HostMemory): void => {
-  const zeros = new Uint8Array(Number(memory.size < MiB ? memory.size : MiB));
-  for (let at = 0n; at < memory.size; at += BigInt(zeros.length)) {
-    const left = memory.size - at;
-    memory.write(at, left < zeros.length ? zeros.subarray(0, Number(left)) : zeros);
-  }
-};
-
 /** Sanitize. CXL 3.1 §8.2.9.9.5.1 */
 export const sanitizeCommand = (parts: SanitizeParts): CciCommand => {
   const { media, labels, logs, setDisabled } = parts;
@@ -61,7 +53,7 @@ export const sanitizeCommand = (parts: SanitizeParts): CciCommand => {
     },
     finish: () => {
       media.fill({ base: 0n, len: media.staticSize }, 0);
-      if (labels !== undefined) erase(labels);
+      if (labels !== undefined) fillMemory(labels, { base: 0n, len: labels.size }, 0);
       logs.forgetAll();
       setDisabled(false);
     },

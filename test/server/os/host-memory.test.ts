@@ -166,6 +166,35 @@ t.test('anonymous memory', needsNative, async (t) => {
   });
 });
 
+t.test('memory that is cleared', needsNative, async (t) => {
+  const MiB = 1n << 20n;
+  const directory = t.testdir();
+  const file = closing(t, service.create(join(directory, 'f')));
+  file.resize(4n * MiB);
+  const cases: readonly (readonly [string, HostMapping, boolean])[] = [
+    ['private', service.anonymous({ size: 4n * MiB, share: false, name: 'a' }), true],
+    ['shared', service.anonymous({ size: 4n * MiB, share: true, name: 'a' }), true],
+    ['file', file.map(0n, 4n * MiB), true],
+    ['private file', file.map(0n, 4n * MiB, { share: false }), false],
+  ];
+  for (const [name, memory, able] of cases) {
+    closing(t, memory);
+    memory.write(0n, new Uint8Array(Number(4n * MiB)).fill(7));
+    const heard: (readonly [bigint, number])[] = [];
+    memory.onWrite((offset, len) => heard.push([offset, len]));
+    t.equal(memory.clear?.(MiB, 2n * MiB), able, name);
+    t.same(heard, able ? [[MiB, Number(2n * MiB)]] : [], 'hooks hear it');
+    const inside = able ? 0 : 7;
+    t.same(bytesAt(memory, MiB - 1n, 2), [7, inside], name);
+    t.same(bytesAt(memory, 3n * MiB - 1n, 2), [inside, 7], name);
+    t.equal(memory.clear?.(1n, MiB), false, 'part of a block');
+    t.throws(() => memory.clear?.(4n * MiB, 4096n), RangeError);
+  }
+  const kept = closing(t, service.anonymous({ size: MiB, share: true, name: 'a' }));
+  kept.allocate();
+  t.equal(kept.clear?.(0n, MiB), false, 'storage that was asked for in advance stays');
+});
+
 t.test('files', needsNative, async (t) => {
   const fileOf = (t: Test, length: number): string => {
     const path = join(t.testdir(), 'file');
