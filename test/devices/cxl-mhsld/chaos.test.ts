@@ -18,7 +18,7 @@ const WAYS = ['adopt', 'freed by its successor', 'freed by management'] as const
 /** The command line of head 0 as docs/cxl-pools.md has it. */
 const documented = (): string[] => {
   const text = readFileSync(new URL('../../../docs/cxl-pools.md', import.meta.url), 'utf8');
-  const command = /```sh\nqmemd ([^`]*?) \\\n +-qmp/.exec(text)?.[1] ?? '';
+  const command = /```sh\nnode dist\/bin\/qmemd\.js ([^`]*?) \\\n +-qmp/.exec(text)?.[1] ?? '';
   return command.replaceAll('\\\n', ' ').split(/ +/);
 };
 const wordsOf = (state: string, head: number, adopt = false): string[] =>
