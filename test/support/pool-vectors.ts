@@ -59,7 +59,7 @@ const range = (first: number, count: number): Range => [2 * first, 2 * count];
 
 type Vector = (t: Test, pool: TestPool) => Promise<void>;
 
-/** reference/cxl.md §11, M1 to M16; M3 is below QMP, M14 and M15 look into devices. */
+/** reference/cxl.md §11, M1 to M16; M3 is below QMP, M15 looks into devices. */
 const VECTORS: Readonly<Record<string, Vector>> = {
   'M1 two heads, same blocks': async (t, pool) => {
     const [zero, one] = (await pool.heads(0, 1)) as [PoolHost, PoolHost];
@@ -265,6 +265,19 @@ const VECTORS: Readonly<Record<string, Vector>> = {
     await spoil('has 0 heads, not 8', (c) => (c.writeUInt8(0, 0), c));
     await spoil('has 200 logical devices, not 8', (c) => (c.writeUInt8(200, 1), c));
     await spoil('has 4096 blocks, the device 2048', (c) => (c.writeBigUInt64LE(4096n, 16), c));
+  },
+  'M14 reset': async (t, pool) => {
+    const [zero, one] = (await pool.heads(0, 1)) as [PoolHost, PoolHost];
+    await zero.add(range(0, 10));
+    await zero.acceptAll();
+    await zero.add(range(10, 10));
+    t.equal(pool.map(0, 19), same('01', 20));
+    await zero.qmp.execute('system_reset');
+    const { pending, accepted } = await zero.info();
+    t.strictSame([pending.length, accepted.length], [0, 1]);
+    t.equal(pool.map(0, 19), same('01', 10) + same('00', 10));
+    t.equal(await one.add(range(10, 10)), 'ok');
+    t.equal(await one.add([0, 2]), REFUSED);
   },
   'M16 head information': async (t, pool) => {
     const [zero] = (await pool.heads(0, 3)) as [PoolHost];
