@@ -1,4 +1,5 @@
 import { dpa, type Dpa, type Hpa } from './addresses.js';
+import { interleaveGranularity, interleaveWays } from './interleave.js';
 import type { MemoryFault } from './memory-target.js';
 
 /** HDM decoder capability structure; offsets from its start. CXL 3.1 §8.2.4.20. */
@@ -41,20 +42,6 @@ const UNITS = 0xf000_0000;
 const ALL = 0xffff_ffff;
 /** Targets that the list of a switch or bridge has room for. */
 const TARGETS = 8;
-
-/** Interleave ways by code. CXL 3.1 §8.2.4.20.7. */
-const WAYS: ReadonlyMap<number, number> = new Map([
-  ...[1, 2, 4, 8, 16].map((ways, code) => [code, ways] as const),
-  ...[3, 6, 12].map((ways, i) => [8 + i, ways] as const),
-]);
-
-/** Number of ways of an interleave ways code; undefined for reserved codes. */
-export const interleaveWays = (code: number): number | undefined => WAYS.get(code);
-/** Code of a number of ways; undefined when no interleave has so many. */
-export const interleaveWaysCode = (ways: number): number | undefined =>
-  [...WAYS].find(([, count]) => count === ways)?.[0];
-/** Bytes that lie together on one target. */
-export const interleaveGranularity = (code: number): bigint => 1n << BigInt(8 + code);
 
 /** One decoder as software programmed it. */
 export interface Decoder {

@@ -2,7 +2,8 @@ import { refused } from '../../schema/error.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import { CAPACITY_UNIT } from './addresses.js';
 import type { CxlHostBridge } from './routing.js';
-import { FixedWindow, type FixedWindowConfig } from './windows.js';
+import type { FixedWindowConfig } from './window-config.js';
+import { FixedWindow } from './windows.js';
 
 /** `cxl=on` and the fixed memory windows of a machine. */
 export interface CxlConfig {

@@ -1,32 +1,8 @@
-import { refused } from '../../schema/error.js';
 import { MemoryRegion } from '../core/memory-region.js';
-import { CAPACITY_UNIT, dpa, hpa, type Dpa } from './addresses.js';
-import { interleaveWaysCode } from './hdm-decoders.js';
+import { dpa, hpa, type Dpa } from './addresses.js';
 import type { CxlMemoryTarget, MemoryFault } from './memory-target.js';
 import { route, stillHolds, type CxlHostBridge, type Route } from './routing.js';
-
-/** A fixed memory window as the machine's options describe it. */
-export interface FixedWindowConfig {
-  /** Ids or paths of pxb-cxl devices. */
-  readonly targets: readonly string[];
-  /** Bytes. */
-  readonly size: bigint;
-  /** Bytes; 256 by default. */
-  readonly granularity?: bigint | undefined;
-}
-
-const DEFAULT_GRANULARITY = 256n;
-const GRANULARITIES: readonly bigint[] = [8n, 9n, 10n, 11n, 12n, 13n, 14n].map((bit) => 1n << bit);
-
-/** @throws QmpError with the texts of reference/cxl.md §1.3 */
-export const checkWindow = ({ targets, size, granularity }: FixedWindowConfig): void => {
-  if (interleaveWaysCode(targets.length) === undefined)
-    throw refused(`Interleave ways: ${String(targets.length)} not supported`);
-  if (size % CAPACITY_UNIT !== 0n)
-    throw refused('Size of a CXL fixed memory window must be a multiple of 256MiB');
-  if (granularity !== undefined && !GRANULARITIES.includes(granularity))
-    throw refused(`Interleave granularity: ${String(granularity)} invalid`);
-};
+import { DEFAULT_GRANULARITY, type FixedWindowConfig } from './window-config.js';
 
 /** Longest piece that a device is asked for at once. */
 const PIECE = 4096n;

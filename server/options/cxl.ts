@@ -1,6 +1,6 @@
 import { parseSize } from '../../devices/core/property.js';
 import type { CxlConfig } from '../../devices/cxl/host.js';
-import { checkWindow, type FixedWindowConfig } from '../../devices/cxl/windows.js';
+import { checkWindow, type FixedWindowConfig } from '../../devices/cxl/window-config.js';
 import { CommandLineError } from './keyval.js';
 
 /** `-machine cxl=on,cxl-fmw.N.targets.M=ID,cxl-fmw.N.size=SIZE`. reference/cxl.md §1.3 */

@@ -1,6 +1,7 @@
 import type { CxlConfig } from '../../devices/cxl/host.js';
 import { DEVICE_BLOCK } from '../../devices/cxl/device-registers.js';
-import { HDM, interleaveWaysCode } from '../../devices/cxl/hdm-decoders.js';
+import { HDM } from '../../devices/cxl/hdm-decoders.js';
+import { interleaveWaysCode } from '../../devices/cxl/interleave.js';
 import { PAYLOAD_AT } from '../../devices/cxl/mailbox.js';
 import { cxlDownstream } from '../../devices/cxl-downstream/index.js';
 import { cxlRootPort } from '../../devices/cxl-rp/index.js';

@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import t from 'tap';
 import { hpa } from '../../../devices/cxl/addresses.js';
+import { HdmDecoders } from '../../../devices/cxl/hdm-decoders.js';
 import {
-  HdmDecoders,
   interleaveGranularity,
   interleaveWays,
   interleaveWaysCode,
-} from '../../../devices/cxl/hdm-decoders.js';
+} from '../../../devices/cxl/interleave.js';
 import { program, UNIT, type DecoderSettings } from '../../support/cxl.js';
 
 const HDM_AT = 0x1128;

@@ -1,6 +1,6 @@
 import t from 'tap';
 import type { MemoryFault } from '../../../devices/cxl/memory-target.js';
-import { checkWindow } from '../../../devices/cxl/windows.js';
+import { checkWindow } from '../../../devices/cxl/window-config.js';
 import { componentOf, CxlBoard, HOST_REGISTERS, program, UNIT, WINDOW } from '../../support/cxl.js';
 
 /** One bridge, one port, one device of 512 MiB, no decoders above it. */
