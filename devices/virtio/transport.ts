@@ -22,6 +22,22 @@ const initial = (): State => ({
 const DWORD = 0xffff_ffffn;
 const LAST_QUEUE = 1023;
 
+/** Largest value of each part of a saved state. */
+const LARGEST: { readonly [K in keyof State]: number | bigint } = {
+  deviceFeatureSelect: 0xffff_ffff,
+  driverFeatureSelect: 0xffff_ffff,
+  driverFeatures: 0xffff_ffff_ffff_ffffn,
+  configVector: NO_VECTOR,
+  queueSelect: LAST_QUEUE,
+  status: 0xff,
+};
+
+const fits = (value: unknown, largest: number | bigint): boolean =>
+  typeof value === typeof largest &&
+  (typeof value === 'bigint' || Number.isSafeInteger(value)) &&
+  (value as number | bigint) >= 0 &&
+  (value as number | bigint) <= largest;
+
 /**
  * The state of a virtio device without queues: features, status, vector. It never has a reason to
  * interrupt, as its configuration does not change.
@@ -134,10 +150,11 @@ export class Transport {
   prepareLoad(saved: unknown): () => void {
     const given = (typeof saved === 'object' ? saved : undefined) as Partial<State> | undefined;
     const state = initial();
-    for (const name of Object.keys(state) as (keyof State)[])
-      if (typeof given?.[name] !== typeof state[name])
-        throw refused(`saved state has no value for ${name}`);
-    Object.assign(state, given);
+    for (const name of Object.keys(state) as (keyof State)[]) {
+      if (!fits(given?.[name], LARGEST[name]))
+        throw refused(`saved state has no value that fits ${name}`);
+      Object.assign(state, { [name]: given?.[name] });
+    }
     return () => {
       this.#state = state;
     };

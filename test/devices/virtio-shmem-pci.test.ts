@@ -1,4 +1,5 @@
 import t from 'tap';
+import type { DeviceState } from '../../devices/core/device.js';
 import type { MemdevBackend } from '../../devices/core/memdev.js';
 import { VirtioShmemPci } from '../../devices/virtio-shmem-pci/device.js';
 import { virtioShmemPci } from '../../devices/virtio-shmem-pci/index.js';
@@ -253,9 +254,14 @@ t.test('its state goes along, the memory stays', async (t) => {
     [to.read(COMMON.DEVICE_STATUS, 1), to.read(COMMON.CONFIG_MSIX_VECTOR, 2), to.port(20, 2)],
     [11n, 0n, 3n],
   );
+  const transport = state['transport'] as DeviceState;
   for (const bad of [
     {},
     { ...state, transport: {} },
+    { ...state, transport: { ...transport, status: 0x100 } },
+    { ...state, transport: { ...transport, status: 0.5 } },
+    { ...state, transport: { ...transport, configVector: -1 } },
+    { ...state, transport: { ...transport, driverFeatures: 1n << 64n } },
     { ...state, pci: {} },
     { ...state, selected: '' },
   ])
