@@ -5,7 +5,7 @@ export type Json =
   null | boolean | bigint | number | string | readonly Json[] | { readonly [key: string]: Json };
 
 /** How long a server may take for one message before the test gives up on it. */
-const PATIENCE_MS = 5000;
+const PATIENCE_MS = 30_000;
 
 const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
@@ -100,7 +100,10 @@ export class Client {
   /** @throws Error when nothing arrives in `PATIENCE_MS` */
   async #more(): Promise<void> {
     await new Promise<void>((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Error('no answer in time')), PATIENCE_MS);
+      const timer = setTimeout(
+        () => reject(new Error(`no answer within ${String(PATIENCE_MS)} ms`)),
+        PATIENCE_MS,
+      );
       this.#wake = () => {
         clearTimeout(timer);
         resolve();
