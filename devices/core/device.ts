@@ -1,11 +1,13 @@
 import type { JsonValue } from '../../schema/json.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
 import type { PlatformServices } from '../platform/platform.js';
+import type { Activity } from './activity.js';
 import type { CharDevices } from './char-device.js';
 import type { Clock } from './clock.js';
 import type { EventNotifiers } from './event-notifier.js';
 import type { HostMemoryService } from './host-memory.js';
 import type { HostTimer } from './host-timer.js';
+import type { OwnMemories } from './own-memory.js';
 import type { Properties, PropertyValues } from './property.js';
 import type { SharedObjects } from './shared-object.js';
 
@@ -63,8 +65,12 @@ export interface DeviceContext {
   /** Type name under which the device was created. */
   readonly typeName: string;
   readonly log: Log;
-  /** The machine's virtual clock. */
+  /** The machine's virtual clock; it stands still for a device that is stopped. */
   readonly clock: Clock;
+  /** Whether the device may act. */
+  readonly activity: Activity;
+  /** Where the device's own memory is told. */
+  readonly memories: OwnMemories;
   readonly hostMemory: HostMemoryService;
   /** For time-outs only. */
   readonly hostTimer: HostTimer;

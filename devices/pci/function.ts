@@ -1,4 +1,5 @@
 import { refused } from '../../schema/error.js';
+import { Activity } from '../core/activity.js';
 import { AddressSpace } from '../core/address-space.js';
 import type { Device, DeviceState, Log, ResetType, StateValue } from '../core/device.js';
 import type { AccessSize } from '../core/host-memory.js';
@@ -43,6 +44,8 @@ export interface PciFunctionOptions {
   readonly id: string | undefined;
   readonly identity: PciIdentity;
   readonly log: Log;
+  /** Of the device that it is part of; one of its own by default. */
+  readonly activity?: Activity;
   /**
    * Resets the whole device, for a bus reset and when the slot cuts the power. By default the
    * function alone is reset.
@@ -80,6 +83,8 @@ export class PciFunction {
   readonly id: string | undefined;
   readonly identity: PciIdentity;
   readonly log: Log;
+  /** Whether it may act. */
+  readonly activity: Activity;
   readonly config: ConfigSpace;
   readonly offers = new Offers();
   readonly dma: Dma = {
@@ -109,6 +114,7 @@ export class PciFunction {
     this.id = options.id;
     this.identity = options.identity;
     this.log = options.log;
+    this.activity = options.activity ?? new Activity();
     this.config = new ConfigSpace(options.identity.express);
     initHeader(this.config, options.identity);
     this.#bars = new Bars(this.config, this.isBridge);

@@ -1,5 +1,7 @@
+import type { Activity } from '../../devices/core/activity.js';
 import type { Device, DeviceType } from '../../devices/core/device.js';
 import { asMemoryDevice, type MemoryDevice } from '../../devices/core/memory-device.js';
+import type { OwnMemories } from '../../devices/core/own-memory.js';
 import { asPciDevice, type PciDevice } from '../../devices/pci/function.js';
 import { refused } from '../../schema/error.js';
 import type { PropertyBag } from './device-properties.js';
@@ -10,6 +12,10 @@ export interface DeviceEntry {
   readonly id: string | undefined;
   readonly type: DeviceType;
   readonly device: Device;
+  /** Whether it may act. */
+  readonly activity: Activity;
+  /** The memory that is part of its state. */
+  readonly memories: OwnMemories;
   readonly pci: PciDevice | undefined;
   /** A piece of guest memory: a module in a slot, or, on a bus, a resizable one. */
   readonly memory: MemoryDevice | undefined;

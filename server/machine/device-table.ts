@@ -1,4 +1,5 @@
-import type { Device, DeviceContext, DeviceType, Log } from '../../devices/core/device.js';
+import type { DeviceContext, DeviceType, Log } from '../../devices/core/device.js';
+import { OwnMemories } from '../../devices/core/own-memory.js';
 import type { PropertyValues, Properties } from '../../devices/core/property.js';
 import type { PciBus } from '../../devices/pci/bus.js';
 import type { PciFunction } from '../../devices/pci/function.js';
@@ -123,7 +124,12 @@ export class DeviceTable implements BusTree {
       this.#options.unattached.addChild(`device[${String(this.#nextUnattached++)}]`, object);
     else hostObject.addChild(board.path.slice('host/'.length), object);
     const bag = new PropertyBag(type, this.#options.root, this.#options.types);
-    const entry = entryOf(undefined, type, board.device, object, bag, false);
+    const { activity } = board.device.pci;
+    const life = { activity, memories: new OwnMemories(activity) };
+    const entry = entryOf(
+      { id: undefined, type, device: board.device, object, properties: bag, hotplugged: false },
+      life,
+    );
     bus.attach(board.device.pci, board.devfn);
     await board.device.realize();
     this.#settle(entry, bus);
@@ -241,7 +247,7 @@ export class DeviceTable implements BusTree {
     const device = type.create(context, bag.values() as PropertyValues<Properties>);
     const object = new QomObject(type.name, device);
     above.addChild(name, object);
-    return entryOf(id, type, device, object, bag, hotplugged);
+    return entryOf({ id, type, device, object, properties: bag, hotplugged }, context);
   }
   async #plug(entry: DeviceEntry, bus: PciBus): Promise<void> {
     const pci = entry.pci;
@@ -340,22 +346,17 @@ const ACPI_PARTS: ReadonlySet<string> = new Set(['PIIX4_PM', 'ICH9-LPC']);
 const undefinedUnlessFound = (result: ReturnType<typeof resolvePath>): QomObject | undefined =>
   result.kind === 'found' ? result.object : undefined;
 
+type Made = Pick<DeviceEntry, 'id' | 'type' | 'device' | 'object' | 'properties' | 'hotplugged'>;
+
 const entryOf = (
-  id: string | undefined,
-  type: DeviceType,
-  device: Device,
-  object: QomObject,
-  properties: PropertyBag,
-  hotplugged: boolean,
+  made: Made,
+  { activity, memories }: Pick<DeviceEntry, 'activity' | 'memories'>,
 ): DeviceEntry => ({
-  id,
-  type,
-  device,
-  pci: pciPart(device),
-  memory: memoryPart(device),
-  object,
-  properties,
-  hotplugged,
+  ...made,
+  activity,
+  memories,
+  pci: pciPart(made.device),
+  memory: memoryPart(made.device),
   realized: false,
 });
 

@@ -1,7 +1,9 @@
 import { availableParallelism } from 'node:os';
+import { Activity, DeviceClock } from '../../devices/core/activity.js';
 import type { DeviceContext, DeviceType, ResetType } from '../../devices/core/device.js';
 import type { EventNotifiers } from '../../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
+import { OwnMemories } from '../../devices/core/own-memory.js';
 import type { CxlConfig } from '../../devices/cxl/host.js';
 import type { SharedObjects } from '../../devices/core/shared-object.js';
 import type { PciFunction } from '../../devices/pci/function.js';
@@ -290,7 +292,7 @@ export class Machine {
     return {
       ...entry,
       log: this.options.log.child({ device: entry.id ?? entry.path }),
-      clock: this.clock,
+      ...this.#life(),
       hostMemory: this.options.hostMemory,
       hostTimer,
       eventNotifiers: this.options.eventNotifiers,
@@ -305,6 +307,12 @@ export class Machine {
       emit: this.options.emit,
       platform: this.platform,
     };
+  }
+  /** What stops one device, and what goes along when it is saved. */
+  #life(): Pick<DeviceContext, 'clock' | 'activity' | 'memories'> {
+    const activity = new Activity();
+    const clock = new DeviceClock(this.clock, activity);
+    return { clock, activity, memories: new OwnMemories(activity) };
   }
   #globalsFor(type: DeviceType): (readonly [string, string])[] {
     return this.options.globals

@@ -1,4 +1,6 @@
+import { Activity } from '../../devices/core/activity.js';
 import type { DeviceContext } from '../../devices/core/device.js';
+import { OwnMemories } from '../../devices/core/own-memory.js';
 import { fakeLog } from './pci.js';
 
 const none = (): never => {
@@ -6,12 +8,17 @@ const none = (): never => {
 };
 
 /** What a device is given by tests that need no machine; services that are not given fail on use. */
-export const fakeContext = (given: Partial<DeviceContext> = {}): DeviceContext => ({
+export const fakeContext = ({
+  activity = new Activity(),
+  ...given
+}: Partial<DeviceContext> = {}): DeviceContext => ({
   id: 'iv1',
   path: '/machine/peripheral/iv1',
   typeName: 'ivshmem-plain',
   log: fakeLog(),
   clock: { now: () => 0n, at: none },
+  activity,
+  memories: new OwnMemories(activity),
   hostTimer: { after: none },
   hostMemory: {
     pageSize: 4096n,
