@@ -5,6 +5,7 @@ import type { Activity } from './activity.js';
 import type { CharDevices } from './char-device.js';
 import type { Clock } from './clock.js';
 import type { EventNotifiers } from './event-notifier.js';
+import type { Handover } from './handover.js';
 import type { HostMemoryService } from './host-memory.js';
 import type { HostTimer } from './host-timer.js';
 import type { OwnMemories } from './own-memory.js';
@@ -43,6 +44,8 @@ export interface Device {
   save(): DeviceState;
   /** @throws QmpError and changes nothing when the state does not fit this device */
   load(state: DeviceState): void;
+  /** Present when the two ends of a migration share something that only one may have. */
+  readonly handover?: Handover | undefined;
   /** By name; other properties answer what they were set to. */
   readonly liveProperties?: Readonly<Record<string, LiveProperty>>;
 }
@@ -79,6 +82,8 @@ export interface DeviceContext {
   readonly sharedObjects: SharedObjects;
   /** For bridges and expanders; undefined where there is no PCI. */
   readonly platform?: PlatformServices;
+  /** Whether the machine waits for a migration to come in. */
+  awaitsMigration(): boolean;
   /** Keeps the machine from being migrated, for `reason`; returns the end of that. */
   blockMigration(reason: string): () => void;
   /**

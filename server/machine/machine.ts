@@ -297,6 +297,7 @@ export class Machine {
       hostTimer,
       eventNotifiers: this.options.eventNotifiers,
       sharedObjects: this.options.sharedObjects,
+      awaitsMigration: () => this.runState.status === 'inmigrate',
       blockMigration: (reason) => this.migrationBlockers.add(reason),
       chardevs: this.options.chardevs,
       askGuest: (answer) =>

@@ -3,7 +3,7 @@ import { Reset, Resume, Shutdown, Stop } from '../../schema/control.js';
 import { refused } from '../../schema/error.js';
 import type { VirtualClock } from './virtual-clock.js';
 
-export type RunStatus = 'prelaunch' | 'running' | 'paused' | 'shutdown';
+export type RunStatus = 'inmigrate' | 'prelaunch' | 'running' | 'paused' | 'shutdown';
 export type ShutdownReason = 'host-qmp-quit' | 'host-signal' | 'host-qmp-system-reset';
 
 type Emit = <E extends EventDef>(event: E, data: EventData<E>) => void;
