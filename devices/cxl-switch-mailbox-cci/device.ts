@@ -52,6 +52,7 @@ export class SwitchMailboxCci implements PciDevice {
       id: context.id,
       identity: IDENTITY,
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
     this.#cci = new Cci({ clock: context.clock, payloadSize: MAILBOX_PAYLOAD_SIZE });

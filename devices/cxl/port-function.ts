@@ -41,6 +41,7 @@ export class PortFunction {
       id: context.id,
       identity: { ...identity, revision: 0, classCode: 0x0604, express: true, header: 'bridge' },
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => options.resetDevice(type),
     });
     const windows = new BridgeWindows(this.pci, { express: true, startsOpen: windowsStartOpen });

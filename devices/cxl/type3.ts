@@ -109,6 +109,7 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
       id: context.id,
       identity: IDENTITY,
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
     this.pci.offers.set(CXL_MEMORY_TARGET, this);

@@ -75,6 +75,7 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
         deviceId: properties['x-pci-device-id'],
       },
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
   }

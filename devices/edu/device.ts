@@ -63,6 +63,7 @@ export class Edu implements PciDevice {
       id: context.id,
       identity: EDU_IDENTITY,
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
     this.#dma = new DmaEngine({

@@ -29,6 +29,7 @@ export class Iopmem implements PciDevice {
       id: context.id,
       identity: IOPMEM_IDENTITY,
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
   }

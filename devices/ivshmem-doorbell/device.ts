@@ -43,6 +43,7 @@ export class IvshmemDoorbell implements PciDevice, IvshmemPeer {
       id: context.id,
       identity: IVSHMEM_IDENTITY,
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
   }

@@ -31,6 +31,7 @@ export class IvshmemPlain implements PciDevice {
       id: context.id,
       identity: IVSHMEM_IDENTITY,
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
   }

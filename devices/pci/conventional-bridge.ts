@@ -43,6 +43,7 @@ export class ConventionalBridge implements PciDevice {
         ...{ interruptPin: options.shpc ? 1 : 0, express },
       },
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
     const { config } = this.pci;

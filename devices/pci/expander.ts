@@ -56,6 +56,7 @@ export class Expander implements PciDevice {
         express: false,
       },
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
     this.pci.config.set(CONFIG.STATUS, 2, STATUS_CAPABLE);

@@ -37,6 +37,7 @@ export class PcieRootPort implements PciDevice {
         ...{ interruptPin: 1, express: true, header: 'bridge' },
       },
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
     const windows = new BridgeWindows(this.pci, { express: true });

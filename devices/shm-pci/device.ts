@@ -49,6 +49,7 @@ export class ShmPci implements PciDevice, IvshmemPeer {
         deviceId: properties['device-id'],
       },
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
   }

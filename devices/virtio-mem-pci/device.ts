@@ -56,6 +56,7 @@ export class VirtioMemPci implements PciDevice, MemoryDevice {
         express: true,
       },
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
     this.memoryDevice = this.#memoryPart();

@@ -47,6 +47,7 @@ export class VirtioShmemPci implements PciDevice {
         express: false,
       },
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
     this.#transport = new Transport({
