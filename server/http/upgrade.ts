@@ -108,7 +108,7 @@ export class Upgrades {
     const serve = accept;
     const server = target?.endpoint === 'events' ? this.#feedServer : this.#server;
     server.handleUpgrade(request, socket, head, (webSocket) =>
-      serve(new WebSocketConnection(webSocket)),
+      serve(new WebSocketConnection(webSocket, socket)),
     );
   };
 

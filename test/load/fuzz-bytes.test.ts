@@ -103,11 +103,11 @@ const overUnix = async (path: string): Promise<Way> => {
     send: (bytes) => socket.writable && socket.write(bytes),
     drained: () =>
       socket.writableNeedDrain && socket.writable
-        ? Promise.race([once(socket, 'drain'), once(socket, 'close')])
+        ? new Promise((resolve) => socket.once('drain', resolve).once('close', resolve))
         : new Promise(setImmediate),
     close: async () => {
       if (socket.closed) return;
-      const closed = once(socket, 'close');
+      const closed = new Promise((resolve) => socket.once('close', resolve));
       socket.destroy();
       await closed;
     },
@@ -131,7 +131,7 @@ const overWebSocket = async (url: string): Promise<Way> => {
     },
     close: async () => {
       if (socket.readyState === socket.CLOSED) return;
-      const closed = once(socket, 'close');
+      const closed = new Promise((resolve) => socket.once('close', resolve));
       socket.terminate();
       await closed;
     },
