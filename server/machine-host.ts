@@ -113,9 +113,11 @@ export class MachineHost {
       await this.#openChardevs();
       const { buildMachine } = await import('./machine/build.js');
       const commands = await this.#options.commands();
-      const { config, log, hostMemory, eventNotifiers, sharedObjects, onQuit } = this.#options;
+      const { config, log, limits, hostMemory, eventNotifiers, sharedObjects, onQuit } =
+        this.#options;
       const machine = await buildMachine(config, {
         log,
+        limits,
         hostMemory,
         eventNotifiers,
         chardevs: this.#chardevs,

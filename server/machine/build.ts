@@ -8,6 +8,7 @@ import type { EventData, EventDef } from '../../schema/lang.js';
 import { deviceRequest } from '../commands/qdev.js';
 import type { MachineConfig, Written } from '../config.js';
 import type { CharTable } from '../chardev/table.js';
+import type { Limits } from '../limits.js';
 import type { RootLog } from '../log.js';
 import type { NumaNodeSetting } from '../options/numa.js';
 import type { DeviceRequest } from './device-table.js';
@@ -17,6 +18,7 @@ import { TypeRegistry } from './type-registry.js';
 
 export interface BuildOptions {
   readonly log: RootLog;
+  readonly limits: Limits;
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharTable;

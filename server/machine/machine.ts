@@ -24,6 +24,7 @@ import { refused } from '../../schema/error.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
 import { DeviceDeleted, DeviceUnplugGuestError } from '../../schema/qdev.js';
 import { hostTimer } from '../host-timer.js';
+import type { Limits } from '../limits.js';
 import type { RootLog } from '../log.js';
 import { exposeCxl } from './cxl-properties.js';
 import type { DeviceEntry } from './device-entry.js';
@@ -85,6 +86,7 @@ export interface MachineOptions {
   readonly chardevs: CharTable;
   readonly sharedObjects: SharedObjects;
   readonly log: RootLog;
+  readonly limits: Limits;
   readonly turn: Turn;
   readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
   /** Called once when the machine is to end (`quit`). */

@@ -1,7 +1,6 @@
 import { CharTable } from '../../server/chardev/table.js';
 import { commandTable } from '../../server/commands/table.js';
 import type { CommandTable } from '../../server/dispatch/dispatcher.js';
-import { limitsWith } from '../../server/limits.js';
 import { createLog } from '../../server/log.js';
 import { buildMachine } from '../../server/machine/build.js';
 import type { Machine } from '../../server/machine/machine.js';
@@ -55,18 +54,17 @@ export const startMachine = async (
   commands = sharedCommands(),
 ): Promise<TestMachine> => {
   const invocation = parseCommandLine(words);
-  const config = invocation.kind === 'run' ? invocation.options.machines[0] : undefined;
+  if (invocation.kind !== 'run') throw new Error('the words run no daemon');
+  const { limits } = invocation.options;
+  const [config] = invocation.options.machines;
   if (config === undefined) throw new Error('the words describe no machine');
   const events: { name: string; data: unknown }[] = [];
   const loader = new NativeLoader();
-  const chardevs = new CharTable({
-    native: loader.load,
-    limits: limitsWith(),
-    log: createLog('silent'),
-  });
+  const chardevs = new CharTable({ native: loader.load, limits, log: createLog('silent') });
   t.teardown(() => chardevs.close());
   const machine = await buildMachine(config, {
     log: createLog('silent'),
+    limits,
     hostMemory: new NativeHostMemory(loader),
     eventNotifiers: new NativeEventNotifiers(loader.load),
     chardevs,
