@@ -25,12 +25,15 @@ const domain = (emulator: string): string => `
   </devices>
   <qemu:commandline>
     <qemu:arg value='-machine'/>
-    <qemu:arg value='guest-policy=accept'/>
+    <qemu:arg value='guest-policy=accept,nvdimm=on'/>
   </qemu:commandline>
 </domain>`;
 const SHM_NAME = `qmemd-test-${String(process.pid)}`;
 const SHMEM = `<shmem name='${SHM_NAME}'><model type='ivshmem-plain'/><size unit='M'>4</size></shmem>`;
 const DIMM = `<memory model='dimm'><target><size unit='MiB'>128</size><node>0</node></target></memory>`;
+
+const nvdimm = (path: string): string =>
+  `<memory model='nvdimm'><source><path>${path}</path></source><target><size unit='MiB'>64</size><node>0</node></target></memory>`;
 
 const VIRTIO_MEM = `<memory model='virtio-mem'><target><size unit='MiB'>128</size><node>0</node><block unit='KiB'>2048</block><requested unit='MiB'>64</requested></target></memory>`;
 
@@ -89,6 +92,33 @@ t.test('libvirt drives qmemd', { skip: missing ?? false }, async (t) => {
   await libvirt.virsh('update-memory-device', 'pool', '--requested-size', '32MiB', '--live');
   await eventually('and its change', async () => /<current[^>]*>32768</.test(await current()));
   await libvirt.virsh('attach-device', 'pool', dimm, '--live');
+  const stored = file('nvdimm.xml', nvdimm(libvirt.write('nvdimm.img', '')));
+  await libvirt.virsh('attach-device', 'pool', stored, '--live');
+  t.match(await libvirt.qmp('pool', { execute: 'query-memory-devices' }), {
+    return: [
+      { type: 'virtio-mem' },
+      { type: 'dimm' },
+      { type: 'nvdimm', data: { size: 64 << 20 } },
+    ],
+  });
+  const policy = (value: string) =>
+    libvirt.qmp('pool', {
+      execute: 'qom-set',
+      arguments: { path: '/machine', property: 'guest-policy', value },
+    });
+  await policy('reject');
+  const refusals = libvirt.watch('pool');
+  await t.rejects(
+    libvirt.virsh('detach-device', 'pool', dimm, '--live'),
+    /unplug of device was rejected by the guest/,
+  );
+  t.match(await refusals.stop(), /event DEVICE_UNPLUG_GUEST_ERROR .*"device":"dimm\d"/);
+  await policy('accept');
+  await t.rejects(
+    libvirt.virsh('detach-device', 'pool', stored, '--live'),
+    /nvdimm device hot unplug is not supported yet/,
+    'as QEMU',
+  );
   const before = libvirt.domainProcess('pool');
   await libvirt.stop();
   await libvirt.start();

@@ -50,10 +50,11 @@ export class Libvirt {
     this.#own(this.#folder);
   }
 
-  /** Writes a file that the daemon can read. @returns its path */
+  /** Writes a file that the daemon and its domains can use. @returns its path */
   write(name: string, text: string): string {
     const path = join(this.#folder, name);
     writeFileSync(path, text);
+    this.#own(path);
     return path;
   }
 
