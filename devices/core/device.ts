@@ -115,6 +115,8 @@ export interface DeviceType<P extends Properties = Properties> {
   readonly place?: 'memory-slot';
   /** False when the type can only be cold-plugged. Default true. */
   readonly hotpluggable?: boolean;
+  /** Version of what `save` gives; raised when an older `load` would not take it. Default 1. */
+  readonly stateVersion?: number;
   readonly properties: P;
   create(context: DeviceContext, properties: PropertyValues<P>): Device;
 }
