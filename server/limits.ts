@@ -1,3 +1,5 @@
+import { LATCHED_WRITES } from '../devices/core/latch.js';
+
 /**
  * Every bound of the wire in one place: its name on the command line (`--limit NAME=VALUE`), its
  * default and what happens at it. Each is tested at the edge and one past it.
@@ -115,6 +117,12 @@ export const LIMITS = {
     min: 16,
     max: 1024 * MiB,
     doc: 'bytes of one incoming WebSocket message; a larger one closes the connection with 1009',
+  },
+  'state-latched': {
+    default: LATCHED_WRITES,
+    min: 0,
+    max: 65_536,
+    doc: 'register and configuration writes that wait while their device is stopped; further ones are dropped and counted',
   },
   'http-connections': {
     default: 1024,

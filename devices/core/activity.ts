@@ -1,4 +1,5 @@
 import type { Clock } from './clock.js';
+import { Latch } from './latch.js';
 
 /**
  * Whether one device may act. While somebody holds it (state STOP of the device-state interface, or
@@ -8,8 +9,16 @@ import type { Clock } from './clock.js';
  * @see reference/vfio-device-state.md §3
  */
 export class Activity {
+  /** What software wrote to its registers while it was stopped. */
+  readonly latch: Latch;
   #holds = 0;
   readonly #hooks = new Set<(stopped: boolean) => void>();
+  readonly #resetHooks = new Set<() => void>();
+
+  /** @param options `latched`: how many writes wait while the device is stopped */
+  constructor({ latched }: { readonly latched?: number | undefined } = {}) {
+    this.latch = new Latch(latched);
+  }
 
   get stopped(): boolean {
     return this.#holds > 0;
@@ -21,7 +30,10 @@ export class Activity {
    */
   hold(): () => void {
     this.#holds++;
-    if (this.#holds === 1) this.#tell();
+    if (this.#holds === 1) {
+      this.latch.begin();
+      this.#tell();
+    }
     let held = true;
     return () => {
       if (!held) return;
@@ -37,8 +49,33 @@ export class Activity {
     return () => void this.#hooks.delete(hook);
   }
 
+  /** Runs `action` now, or as soon as the device may act. */
+  whenActive(action: () => void): void {
+    if (!this.stopped) {
+      action();
+      return;
+    }
+    const forget = this.onChange((stopped) => {
+      if (stopped) return;
+      forget();
+      action();
+    });
+  }
+
+  /** The device is about to be reset: what was latched is forgotten, and state STOP ends. */
+  reset(): void {
+    this.latch.clear();
+    for (const hook of [...this.#resetHooks]) hook();
+  }
+  /** Calls `hook` before every reset of the device; returns the unsubscribe. */
+  onReset(hook: () => void): () => void {
+    this.#resetHooks.add(hook);
+    return () => void this.#resetHooks.delete(hook);
+  }
+
   #tell(): void {
     for (const hook of [...this.#hooks]) hook(this.stopped);
+    this.latch.replay(() => this.stopped);
   }
 }
 

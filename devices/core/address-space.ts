@@ -137,7 +137,7 @@ export class AddressSpace {
 
   /** Reads into memory of the caller. */
   readInto(address: bigint, into: Uint8Array): void {
-    this.#visit(address, into.length, (section, start, end) => {
+    this.visit(address, into.length, (section, start, end) => {
       const part = into.subarray(start, end);
       if (section.region === undefined) part.fill(this.#hole);
       else section.region.readLeaf(section.offset, part);
@@ -145,7 +145,7 @@ export class AddressSpace {
   }
 
   writeBytes(address: bigint, bytes: Uint8Array): void {
-    this.#visit(address, bytes.length, (section, start, end) => {
+    this.visit(address, bytes.length, (section, start, end) => {
       section.region?.writeLeaf(section.offset, bytes.subarray(start, end));
     });
   }
@@ -163,8 +163,10 @@ export class AddressSpace {
   /**
    * Walks the pieces of one access. Registers decode by its address alone: an access that begins
    * in them is theirs as far as their widest access reaches, whatever lies beyond their end.
+   *
+   * @param piece called with what serves the bytes from `start` to `end` of the access
    */
-  #visit(
+  visit(
     address: bigint,
     length: number,
     piece: (section: Section, start: number, end: number) => void,

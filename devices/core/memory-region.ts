@@ -190,6 +190,17 @@ export class MemoryRegion {
     this.#changed();
   }
 
+  /** Puts `by` where `child` is; nothing happens when `child` is not inside. */
+  replace(child: MemoryRegion, by: MemoryRegion): void {
+    const at = this.#subregions.findIndex(({ region }) => region === child);
+    const entry = this.#subregions[at];
+    if (entry === undefined || child === by) return;
+    this.#subregions = this.#subregions.with(at, { ...entry, region: by });
+    child.#hide(this);
+    by.#show(this);
+    this.#changed();
+  }
+
   /** Topmost first. */
   get subregions(): readonly Subregion[] {
     return this.#subregions;

@@ -1,4 +1,5 @@
 import { refused } from '../../schema/error.js';
+import { AddressSpace } from '../core/address-space.js';
 import type { MemoryRegion } from '../core/memory-region.js';
 import type { ConfigSpace } from './config-space.js';
 import { BRIDGE, CONFIG } from './registers.js';
@@ -25,6 +26,8 @@ export interface BarInfo {
   /** Bus address, -1n while unmapped. */
   readonly address: bigint;
   readonly region: MemoryRegion;
+  /** What software finds in it, wherever it is mapped. */
+  readonly content: AddressSpace;
 }
 
 /** The spaces a BAR is mapped into, and what the function decodes at present. */
@@ -45,17 +48,33 @@ class Bar implements BarInfo {
   address = UNMAPPED;
   /** The space it is mapped into. */
   space: MemoryRegion | undefined;
+  /** What is mapped: the region, or what stands in its place. */
+  #shown: MemoryRegion;
+  #content: AddressSpace | undefined;
 
   constructor(index: number, register: number, region: MemoryRegion, kind: BarKind) {
     this.index = index;
     this.register = register;
     this.region = region;
+    this.#shown = region;
     this.type = kind.type;
     this.prefetch = kind.prefetch ?? false;
     this.bits64 = kind.bits64 ?? false;
   }
   get size(): bigint {
     return this.region.size;
+  }
+  get content(): AddressSpace {
+    this.#content ??= new AddressSpace(this.#shown, this.type === 'io' ? 'ones' : 'zeros');
+    return this.#content;
+  }
+  get shown(): MemoryRegion {
+    return this.#shown;
+  }
+  set shown(region: MemoryRegion) {
+    this.space?.replace(this.#shown, region);
+    this.#shown = region;
+    this.#content = undefined;
   }
   get typeBits(): number {
     if (this.index === ROM_INDEX) return 0;
@@ -110,6 +129,11 @@ export class Bars {
     this.#setRegister(bar);
   }
 
+  /** Maps what `front` makes in the place of every region; the regions themselves without it. */
+  show(front?: (bar: BarInfo) => MemoryRegion): void {
+    for (const bar of this.#bars) bar.shown = front?.(bar) ?? bar.region;
+  }
+
   #registerOf(index: number): number {
     if (index !== ROM_INDEX) return CONFIG.BAR0 + 4 * index;
     return this.#isBridge ? BRIDGE.ROM : CONFIG.ROM;
@@ -162,10 +186,10 @@ export class Bars {
 
   #move(bar: Bar, address: bigint, space: MemoryRegion | undefined): void {
     if (bar.address === address && (bar.space === space || address === UNMAPPED)) return;
-    bar.space?.remove(bar.region);
+    bar.space?.remove(bar.shown);
     bar.address = address;
     bar.space = address === UNMAPPED ? undefined : space;
-    bar.space?.add(bar.region, address, 1);
+    bar.space?.add(bar.shown, address, 1);
   }
 
   #decode(bar: Bar, decoding: Decoding): bigint {

@@ -1,16 +1,20 @@
 import { refused } from '../../schema/error.js';
 import { Activity } from '../core/activity.js';
-import { AddressSpace } from '../core/address-space.js';
+import type { AddressSpace } from '../core/address-space.js';
 import type { Device, DeviceState, Log, ResetType, StateValue } from '../core/device.js';
 import type { AccessSize } from '../core/host-memory.js';
 import type { MemoryRegion } from '../core/memory-region.js';
+import { stopFront } from '../core/stop-front.js';
 import { Bars } from './bars.js';
 import type { BarInfo, BarKind } from './bars.js';
 import type { PciBus } from './bus.js';
 import { allOnes, ConfigSpace } from './config-space.js';
 import type { ConfigAccessSize } from './config-space.js';
+import { FunctionDma } from './dma.js';
+import type { Dma } from './dma.js';
 import type { FunctionPart } from './function-part.js';
 import { initHeader, resetHeader } from './header.js';
+import type { PciIdentity } from './header.js';
 import type { InterruptSource } from './interrupt-counts.js';
 import { InterruptLine } from './interrupt-line.js';
 import { Offers } from './offers.js';
@@ -18,25 +22,9 @@ import { PowerState } from './power-state.js';
 import { COMMAND, CONFIG, HEADER_TYPE } from './registers.js';
 
 export type { BarInfo, BarKind } from './bars.js';
+export type { Dma } from './dma.js';
 export type { FunctionPart } from './function-part.js';
-
-/** What a function says it is; all read-only to software. */
-export interface PciIdentity {
-  readonly vendorId: number;
-  readonly deviceId: number;
-  readonly revision: number;
-  /** Base class and subclass, 16 bits. */
-  readonly classCode: number;
-  readonly progIf?: number;
-  /** 1af4:1100 when absent; endpoints only. */
-  readonly subsystemVendorId?: number;
-  readonly subsystemId?: number;
-  /** 0 none, 1 to 4 INTA to INTD. */
-  readonly interruptPin?: number;
-  /** PCI Express: 4096 bytes of configuration space instead of 256. */
-  readonly express: boolean;
-  readonly header?: 'endpoint' | 'bridge';
-}
+export type { PciIdentity } from './header.js';
 
 export interface PciFunctionOptions {
   readonly typeName: string;
@@ -51,12 +39,6 @@ export interface PciFunctionOptions {
    * function alone is reset.
    */
   readonly resetDevice?: (type: ResetType) => void;
-}
-
-/** DMA of one function. False when it may not master the bus; a read then gives zeros. */
-export interface Dma {
-  read(address: bigint, into: Uint8Array): boolean;
-  write(address: bigint, from: Uint8Array): boolean;
 }
 
 /** A device that sits on a PCI bus. */
@@ -87,10 +69,7 @@ export class PciFunction {
   readonly activity: Activity;
   readonly config: ConfigSpace;
   readonly offers = new Offers();
-  readonly dma: Dma = {
-    read: (address, into) => this.#dmaRead(address, into),
-    write: (address, from) => this.#dmaWrite(address, from),
-  };
+  readonly #dma = new FunctionDma(() => this.#masterMemory);
   /** Firmware's index of an onboard device (property `acpi-index`), 0 for none. */
   acpiIndex = 0;
   /** The bus behind it; set by that bus. */
@@ -103,7 +82,7 @@ export class PciFunction {
   readonly #readHooks = new Set<(offset: number, size: number) => void>();
   readonly #writeHooks = new Set<(offset: number, size: number) => void>();
   readonly #loadHooks = new Set<() => void>();
-  readonly #spaces = new Map<MemoryRegion, AddressSpace>();
+  readonly #leaveActivity: () => void;
   #bus: PciBus | undefined;
   #devfn = 0;
   #hotplugged = false;
@@ -124,6 +103,9 @@ export class PciFunction {
       return this.#bus !== undefined;
     });
     this.#resetDevice = options.resetDevice ?? (() => this.reset());
+    this.#leaveActivity = this.activity.onChange((stopped) =>
+      this.#bars.show(stopped ? this.#front : undefined),
+    );
   }
 
   get isBridge(): boolean {
@@ -177,7 +159,7 @@ export class PciFunction {
     if (this.#powered === on) return;
     this.#powered = on;
     this.#update();
-    if (!on) this.#resetDevice('cold');
+    if (!on) this.resetDevice('cold');
   }
 
   /**
@@ -196,13 +178,20 @@ export class PciFunction {
   /** A read from the bus: all-ones when nothing answers. */
   readConfig(offset: number, size: ConfigAccessSize): number {
     if (!this.present || offset + size > this.#visibleSize) return allOnes(size);
+    const kept = this.activity.stopped ? this.config.bytes.slice() : undefined;
     if (this.#readHooks.size > 0) for (const hook of this.#readHooks) hook(offset, size);
-    return this.config.get(offset, size);
+    const value = this.config.get(offset, size);
+    if (kept !== undefined) this.config.bytes.set(kept);
+    return value;
   }
 
-  /** A write from the bus: dropped when nothing answers. */
+  /** A write from the bus: dropped when nothing answers, kept for later by a stopped device. */
   writeConfig(offset: number, size: ConfigAccessSize, value: number): void {
     if (!this.present || offset + size > this.#visibleSize) return;
+    if (this.activity.stopped) {
+      this.activity.latch.add(() => this.writeConfig(offset, size, value));
+      return;
+    }
     this.config.write(offset, size, value);
     const power = this.#power.configWritten(offset, size);
     const command = offset < CONFIG.COMMAND + 2 && CONFIG.COMMAND < offset + size;
@@ -279,16 +268,14 @@ export class PciFunction {
     return this.#bars.list;
   }
 
+  readonly #front = ({ region, type }: BarInfo): MemoryRegion =>
+    stopFront(region, { activity: this.activity, unassigned: type === 'io' ? 'ones' : 'zeros' });
+
   /** What one BAR holds, while the function has power and its command bit is set. */
   #openBar(index: number): AddressSpace | undefined {
     const bar = this.#bars.find(index);
     if (bar === undefined || !this.#powered || !this.commandEnabled[bar.type]) return undefined;
-    let space = this.#spaces.get(bar.region);
-    if (space === undefined) {
-      space = new AddressSpace(bar.region, bar.type === 'io' ? 'ones' : 'zeros');
-      this.#spaces.set(bar.region, space);
-    }
-    return space;
+    return bar.content;
   }
 
   /** Reads straight from a BAR, wherever it is mapped; 0 while it does not decode. */
@@ -316,20 +303,19 @@ export class PciFunction {
     return parts.flatMap((part) => part.interrupts?.() ?? []);
   }
 
+  get dma(): Dma {
+    return this.#dma;
+  }
+  /**
+   * Calls `hook` after every DMA write that reached memory of the system, messages excepted; returns
+   * the unsubscribe.
+   */
+  onDmaWrite(hook: (address: bigint, length: number) => void): () => void {
+    return this.#dma.onWrite(hook);
+  }
   get #masterMemory(): AddressSpace | undefined {
-    if (!this.#powered || !this.commandEnabled.master) return undefined;
+    if (!this.#powered || this.activity.stopped || !this.commandEnabled.master) return undefined;
     return this.#bus?.root.systemMemory;
-  }
-  #dmaRead(address: bigint, into: Uint8Array): boolean {
-    const memory = this.#masterMemory;
-    if (memory === undefined) into.fill(0);
-    else memory.readInto(address, into);
-    return memory !== undefined;
-  }
-  #dmaWrite(address: bigint, from: Uint8Array): boolean {
-    const memory = this.#masterMemory;
-    memory?.writeBytes(address, from);
-    return memory !== undefined;
   }
 
   /** Brings BARs and interrupt line in step with command register, power and place. */
@@ -353,6 +339,7 @@ export class PciFunction {
 
   /** Resets the device that this function is part of. */
   resetDevice(type: ResetType): void {
+    this.activity.reset();
     this.#resetDevice(type);
   }
 
@@ -364,7 +351,9 @@ export class PciFunction {
     this.#readHooks.clear();
     this.#writeHooks.clear();
     this.#loadHooks.clear();
-    this.#spaces.clear();
+    this.#dma.close();
+    this.#leaveActivity();
+    this.activity.latch.clear();
   }
 
   save(): DeviceState {
@@ -391,6 +380,8 @@ export class PciFunction {
       part.prepareLoad?.((parts as { [name: string]: StateValue })[name]),
     );
     return () => {
+      // What was latched was meant for the state that goes away.
+      this.activity.latch.clear();
       this.config.bytes.set(config);
       this.#powered = powered !== false;
       this.#power.load();

@@ -1,6 +1,23 @@
 import type { ConfigSpace } from './config-space.js';
-import type { PciIdentity } from './function.js';
 import { BRIDGE, COMMAND, CONFIG, HEADER_TYPE, STATUS } from './registers.js';
+
+/** What a function says it is; all read-only to software. */
+export interface PciIdentity {
+  readonly vendorId: number;
+  readonly deviceId: number;
+  readonly revision: number;
+  /** Base class and subclass, 16 bits. */
+  readonly classCode: number;
+  readonly progIf?: number;
+  /** 1af4:1100 when absent; endpoints only. */
+  readonly subsystemVendorId?: number;
+  readonly subsystemId?: number;
+  /** 0 none, 1 to 4 INTA to INTD. */
+  readonly interruptPin?: number;
+  /** PCI Express: 4096 bytes of configuration space instead of 256. */
+  readonly express: boolean;
+  readonly header?: 'endpoint' | 'bridge';
+}
 
 const DEFAULT_SUBSYSTEM = { vendor: 0x1af4, id: 0x1100 } as const;
 

@@ -283,7 +283,10 @@ export class Machine {
     }
   }
   #resetDevices(type: ResetType): void {
-    for (const entry of this.devices.entries) entry.device.reset(type);
+    for (const { activity, device } of this.devices.entries) {
+      activity.reset();
+      device.reset(type);
+    }
     this.platform.reset();
   }
   #deviceDeleted(entry: DeviceEntry, path: string): void {
@@ -291,10 +294,11 @@ export class Machine {
     this.defer(() => this.options.emit(DeviceDeleted, data));
   }
   #context(entry: Pick<DeviceContext, 'id' | 'path' | 'typeName'>): DeviceContext {
+    const life = this.#life();
     return {
       ...entry,
       log: this.options.log.child({ device: entry.id ?? entry.path }),
-      ...this.#life(),
+      ...life,
       hostMemory: this.options.hostMemory,
       hostTimer,
       eventNotifiers: this.options.eventNotifiers,
@@ -304,7 +308,9 @@ export class Machine {
       chardevs: this.options.chardevs,
       askGuest: (answer) =>
         this.defer(() => {
-          if (this.#guestPolicy === 'accept') answer();
+          life.activity.whenActive(() => {
+            if (this.#guestPolicy === 'accept') answer();
+          });
         }),
       wakeDriver: () => wakeDriver(this, entry.path),
       emit: this.options.emit,
@@ -313,7 +319,7 @@ export class Machine {
   }
   /** What stops one device, and what goes along when it is saved. */
   #life(): Pick<DeviceContext, 'clock' | 'activity' | 'memories'> {
-    const activity = new Activity();
+    const activity = new Activity({ latched: this.options.limits['state-latched'] });
     const clock = new DeviceClock(this.clock, activity);
     return { clock, activity, memories: new OwnMemories(activity) };
   }
