@@ -31,8 +31,19 @@ export interface HostMemory {
    * a write. False, and nothing is changed, where that cannot be: the zeros have to be written.
    */
   clear?(offset: bigint, size: bigint): boolean;
+  /**
+   * The next piece at or after `from` that may hold anything but zeros; undefined when only zeros
+   * follow. It may be empty: only zeros up to there. Absent where the host cannot tell.
+   */
+  stored?(from: bigint): StoredRange | undefined;
   /** Calls `hook` after every write; returns the unsubscribe. */
   onWrite(hook: (offset: bigint, len: number) => void): () => void;
+}
+
+/** Bytes of memory that have storage; `end` is exclusive. */
+export interface StoredRange {
+  readonly start: bigint;
+  readonly end: bigint;
 }
 
 export type NumaPolicy = 'default' | 'preferred' | 'bind' | 'interleave';

@@ -90,6 +90,7 @@ const WIDE_RESULTS: ReadonlySet<string> = new Set([
   'process_vm_writev',
   'pread',
   'pwrite',
+  'lseek',
   'syscall',
 ]);
 

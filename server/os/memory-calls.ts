@@ -47,6 +47,8 @@ export interface MemoryCalls {
   allocate(fd: number, offset: bigint, size: bigint): void;
   /** Takes storage away; the bytes read 0 afterwards. @throws HostError */
   punchHole(fd: number, offset: bigint, size: bigint): void;
+  /** The next byte of a file with storage, or of a hole, from `from` on; undefined when there is none. @throws HostError */
+  seekStorage(fd: number, from: bigint, what: 'data' | 'hole'): bigint | undefined;
   /** Gives a file without a name its name. @throws HostError EEXIST when it is taken */
   linkUnnamed(fd: number, path: string): void;
 }
@@ -82,6 +84,7 @@ const MFD_HUGETLB = 4;
 const F_ADD_SEALS = 1033;
 const SEAL_SHRINK_GROW = 2 | 4;
 const FALLOC_KEEP_SIZE_PUNCH_HOLE = 3;
+const SEEK = { data: 3, hole: 4 } as const;
 const AT_FDCWD = -100;
 const AT_SYMLINK_FOLLOW = 0x400;
 const COPY_SIZE = 1 << 20;
@@ -210,6 +213,7 @@ export const bindMemory = (libc: Libc): MemoryCalls => {
   const fallocate = libc.call('fallocate', ['int', 'int', 'int64_t', 'int64_t']);
   const ftruncate = libc.call('ftruncate', ['int', 'int64_t']);
   const posixFallocate = libc.call('posix_fallocate', ['int', 'int64_t', 'int64_t']);
+  const lseek = libc.call('lseek', ['int', 'int64_t', 'int']);
   const linkat = libc.call('linkat', ['int', 'str', 'int', 'str', 'int']);
   const memfd = makeMemfd(libc);
   return {
@@ -231,6 +235,10 @@ export const bindMemory = (libc: Libc): MemoryCalls => {
     allocate: (fd, offset, size) => void check(-posixFallocate(fd, offset, size)),
     punchHole: (fd, offset, size) =>
       void check(fallocate(fd, FALLOC_KEEP_SIZE_PUNCH_HOLE, offset, size)),
+    seekStorage: (fd, from, what) => {
+      const found = lseek(fd, from, SEEK[what]);
+      return found === -constants.errno.ENXIO ? undefined : BigInt(check(found));
+    },
     linkUnnamed: (fd, path) =>
       void check(
         linkat(AT_FDCWD, `/proc/self/fd/${String(fd)}`, AT_FDCWD, path, AT_SYMLINK_FOLLOW),
