@@ -10,6 +10,8 @@ export interface EventNotifier {
    * @throws HostError
    */
   watch(fire: () => void): void;
+  /** While it is paused it goes on counting, and `fire` comes afterwards, once. */
+  pause(paused: boolean): void;
   /** No call of `fire` comes after this. Safe to call twice. */
   close(): void;
 }

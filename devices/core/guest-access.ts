@@ -19,6 +19,8 @@ export type WaitEnd =
 export interface GuestAccess {
   /** Id or path of the device, for error texts. */
   readonly name: string;
+  /** @throws QmpError while the device is stopped: it would not answer */
+  checkActive(): void;
   configRead(offset: number, size: 1 | 2 | 4): number;
   configWrite(offset: number, size: 1 | 2 | 4, value: number): void;
   mmioRead(bar: number, offset: number, size: AccessSize): bigint;
@@ -33,6 +35,10 @@ export interface GuestAccess {
     options: { readonly timeoutMs: number; readonly signal?: AbortSignal | undefined },
     start: () => void,
   ): Promise<WaitEnd>;
-  /** Runs one piece of driver work after the other. */
+  /**
+   * Runs one piece of driver work after the other.
+   *
+   * @throws QmpError when the device is stopped then
+   */
   exclusive<T>(work: () => Promise<T>): Promise<T>;
 }

@@ -39,8 +39,12 @@ export const frontWhileStopped = (
   activity: Activity,
 ): (() => void) => {
   const front = stopFront(region, { activity });
-  return activity.onChange((stopped) => {
+  const forget = activity.onChange((stopped) => {
     if (stopped) place.replace(region, front);
     else place.replace(front, region);
   });
+  return () => {
+    forget();
+    place.replace(front, region);
+  };
 };

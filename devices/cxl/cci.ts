@@ -48,6 +48,8 @@ export interface CciOptions {
   readonly clock: Clock;
   /** Most bytes of input and of output; a power of two. */
   readonly payloadSize: number;
+  /** Whether the device may not act; default never. */
+  readonly stopped?: (() => boolean) | undefined;
   /** Whether sanitizing keeps software from the media; default never. */
   readonly mediaDisabled?: () => boolean;
   /** A background operation has come to its end. */
@@ -97,7 +99,9 @@ export class Cci {
     return [...this.#commands.values()].sort((a, b) => a.opcode - b.opcode);
   }
 
+  /** A stopped device is busy, whoever asks. */
   execute(opcode: number, input: Uint8Array): CciReply {
+    if (this.#options.stopped?.() === true) return { code: RETURN_CODE.BUSY, output: NOTHING };
     const command = this.#commands.get(opcode);
     const code = command === undefined ? RETURN_CODE.UNSUPPORTED : this.#check(command, input);
     if (command === undefined || code !== RETURN_CODE.SUCCESS) return { code, output: NOTHING };

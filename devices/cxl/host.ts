@@ -1,5 +1,6 @@
 import { refused } from '../../schema/error.js';
 import { MemoryRegion } from '../core/memory-region.js';
+import { frontWhileStopped } from '../core/stop-front.js';
 import { CAPACITY_UNIT } from './addresses.js';
 import type { CxlHostBridge } from './routing.js';
 import type { FixedWindowConfig } from './window-config.js';
@@ -25,6 +26,8 @@ export class CxlHost {
   readonly windows: readonly FixedWindow[];
   /** In the order in which they came. */
   readonly #bridges: CxlHostBridge[] = [];
+  /** For bridges whose registers are mapped: ends their fronts. */
+  readonly #endFronts = new Map<CxlHostBridge, () => void>();
   readonly #registers = MemoryRegion.container('cxl_host_reg', HOST_REGISTERS_SIZE);
 
   /** @param end host physical address behind everything else */
@@ -52,6 +55,8 @@ export class CxlHost {
   removeBridge(bridge: CxlHostBridge): void {
     const at = this.#bridges.indexOf(bridge);
     if (at >= 0) this.#bridges.splice(at, 1);
+    this.#endFronts.get(bridge)?.();
+    this.#endFronts.delete(bridge);
     this.#registers.remove(bridge.component.region);
   }
 
@@ -66,8 +71,12 @@ export class CxlHost {
     const connections = this.windows.map(({ config }) =>
       config.targets.map((target) => this.#find(target)),
     );
-    for (const [i, bridge] of this.#bridges.toReversed().entries())
-      this.#registers.add(bridge.component.region, BigInt(i) * BRIDGE_REGISTERS_SIZE);
+    for (const [i, bridge] of this.#bridges.toReversed().entries()) {
+      const { activity, component } = bridge;
+      this.#registers.add(component.region, BigInt(i) * BRIDGE_REGISTERS_SIZE);
+      const end = frontWhileStopped(this.#registers, component.region, activity);
+      this.#endFronts.set(bridge, end);
+    }
     for (const [i, window] of this.windows.entries()) window.connect(connections[i] ?? []);
   }
 

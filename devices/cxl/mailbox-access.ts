@@ -44,6 +44,7 @@ export class MailboxAccess {
 
   /** @throws QmpError when the device does not answer, or has no mailbox for so many bytes */
   async run(opcode: number, input: Uint8Array, signal?: AbortSignal): Promise<MailboxReply> {
+    this.#access.checkActive();
     const place = this.#bind();
     const limit = 2 ** Number(this.#read(place, 'CAP') & 0x1fn);
     if (input.length > limit)

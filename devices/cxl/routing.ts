@@ -1,3 +1,4 @@
+import type { Activity } from '../core/activity.js';
 import type { PciBus } from '../pci/bus.js';
 import type { PciFunction } from '../pci/function.js';
 import type { Dpa, Hpa } from './addresses.js';
@@ -11,6 +12,8 @@ export interface CxlHostBridge {
   /** QOM path of its device. */
   readonly path: string;
   readonly component: ComponentRegisters;
+  /** Whether its device may act. */
+  readonly activity: Activity;
   /** The bus of its root ports. */
   readonly bus: PciBus;
   /** One port and no decoders: everything goes there. */

@@ -45,6 +45,8 @@ const MEDIA_DISABLED = 0x1cn;
 
 export interface Type3StateOptions {
   readonly clock: Clock;
+  /** Whether the device may not act; default never. */
+  readonly stopped?: () => boolean;
   readonly media: Media;
   readonly labels: HostMemory | undefined;
   readonly regionCount: number;
@@ -91,7 +93,7 @@ export class Type3State {
   #mediaDisabled = false;
 
   constructor(options: Type3StateOptions) {
-    const { clock, media, labels, regionCount } = options;
+    const { clock, media, labels, regionCount, stopped } = options;
     this.media = media;
     this.labels = labels;
     this.time = new DeviceTime(clock);
@@ -99,13 +101,13 @@ export class Type3State {
     this.#firmware = new Firmware(clock);
     this.manager = regionCount === 0 ? undefined : this.#createManager(options);
     this.host = new Cci({
-      clock,
+      ...{ clock, stopped },
       payloadSize: MAILBOX_PAYLOAD_SIZE,
       mediaDisabled: () => this.#mediaDisabled,
       backgroundFinished: options.backgroundFinished,
     });
-    this.fabric = new Cci({ clock, payloadSize: TUNNEL_PAYLOAD });
-    this.logicalDevice = new Cci({ clock, payloadSize: TUNNEL_PAYLOAD });
+    this.fabric = new Cci({ clock, stopped, payloadSize: TUNNEL_PAYLOAD });
+    this.logicalDevice = new Cci({ clock, stopped, payloadSize: TUNNEL_PAYLOAD });
     const { background } = this.host;
     const scanning = (): boolean => background.running && background.opcode === SCAN_OPCODE;
     this.#scan = new MediaScan(this.poison, scanning);

@@ -161,6 +161,7 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
     const { hostCommands = [], fabricCommands = [] } = this.#extension;
     return new Type3State({
       clock: this.#context.clock,
+      stopped: () => this.#context.activity.stopped,
       media,
       labels,
       regionCount: this.#properties['num-dc-regions'],

@@ -199,7 +199,7 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
   /** What accesses between attachments meet. Defect 29 */
   #background(size: bigint): MemoryRegion {
     const unmapped = (): bigint => {
-      this.#raise(EVENT.UNMAPPED_ACCESS);
+      if (!this.#context.activity.stopped) this.#raise(EVENT.UNMAPPED_ACCESS);
       return 0n;
     };
     const ops = { read: unmapped, write: () => void unmapped() };

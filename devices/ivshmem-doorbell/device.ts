@@ -26,7 +26,7 @@ export class IvshmemDoorbell implements PciDevice, IvshmemPeer {
   readonly pci: PciFunction;
   readonly #context: DeviceContext;
   readonly #properties: PropertyValues<typeof IvshmemDoorbellProperties>;
-  readonly #registers = new IvshmemRegisters();
+  readonly #registers: IvshmemRegisters;
   #client: IvshmemClient | undefined;
   #msix: MsiX | undefined;
   #master: 'on' | 'off' | undefined;
@@ -38,6 +38,7 @@ export class IvshmemDoorbell implements PciDevice, IvshmemPeer {
   ) {
     this.#context = context;
     this.#properties = properties;
+    this.#registers = new IvshmemRegisters(context.activity);
     this.pci = new PciFunction({
       typeName: context.typeName,
       id: context.id,

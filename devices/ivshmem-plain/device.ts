@@ -18,7 +18,7 @@ export class IvshmemPlain implements PciDevice {
   readonly pci: PciFunction;
   readonly #context: DeviceContext;
   readonly #properties: PropertyValues<typeof IvshmemPlainProperties>;
-  readonly #registers = new IvshmemRegisters();
+  readonly #registers: IvshmemRegisters;
   #claimed: MemdevBackend | undefined;
   #master: 'on' | 'off' | undefined;
   #unblock: () => void = () => undefined;
@@ -26,6 +26,7 @@ export class IvshmemPlain implements PciDevice {
   constructor(context: DeviceContext, properties: PropertyValues<typeof IvshmemPlainProperties>) {
     this.#context = context;
     this.#properties = properties;
+    this.#registers = new IvshmemRegisters(context.activity);
     this.pci = new PciFunction({
       typeName: context.typeName,
       id: context.id,

@@ -2,6 +2,7 @@ import type { QmpError } from '../../schema/error.js';
 import { refused } from '../../schema/error.js';
 import type { CharFrontEnd } from '../core/char-device.js';
 import type { DeviceContext } from '../core/device.js';
+import type { EventNotifier } from '../core/event-notifier.js';
 import { HostError } from '../core/host-memory.js';
 import type { HostFile, HostMapping } from '../core/host-memory.js';
 import { MessageReader } from './message-reader.js';
@@ -20,7 +21,10 @@ const CONNECT_MS = 10_000;
 /** Mistakes of one server that are logged; a broken one must not fill the log. */
 const MAX_COMPLAINTS = 100;
 
-type Services = Pick<DeviceContext, 'eventNotifiers' | 'hostMemory' | 'hostTimer' | 'log'>;
+type Services = Pick<
+  DeviceContext,
+  'activity' | 'eventNotifiers' | 'hostMemory' | 'hostTimer' | 'log'
+>;
 
 export interface IvshmemClientOptions {
   readonly services: Services;
@@ -51,6 +55,9 @@ export class IvshmemClient implements Doorbells {
   readonly #options: IvshmemClientOptions;
   readonly #reader: MessageReader;
   readonly #peers: Peers;
+  /** Counters of this device's own vectors; they wait while it is stopped. */
+  readonly #own: EventNotifier[] = [];
+  readonly #leaveActivity: () => void;
   #next: 'version' | 'id' | 'memory' | 'anything' | 'nothing' = 'version';
   #waiting: Waiting | undefined;
   #id = 0;
@@ -63,6 +70,9 @@ export class IvshmemClient implements Doorbells {
     this.#options = options;
     this.#reader = new MessageReader((fd) => services.eventNotifiers.discard(fd));
     this.#peers = new Peers({ notifiers: services.eventNotifiers, vectors });
+    this.#leaveActivity = services.activity.onChange((stopped) => {
+      for (const counter of this.#own) counter.pause(stopped);
+    });
   }
 
   get id(): number {
@@ -105,6 +115,8 @@ export class IvshmemClient implements Doorbells {
   /** Lets go of server, peers and memory. Safe to call twice. */
   close(): void {
     this.#next = 'nothing';
+    this.#leaveActivity();
+    this.#own.splice(0);
     this.#options.server.release();
     this.#reader.close();
     this.#peers.close();
@@ -223,7 +235,10 @@ export class IvshmemClient implements Doorbells {
 
   #takeCounter(id: number, descriptor: number): void {
     const { vector, counter } = this.#peers.add(id, descriptor);
-    if (id === this.#id) counter.watch(() => this.#options.interrupt(vector));
+    if (id !== this.#id) return;
+    counter.watch(() => this.#options.interrupt(vector));
+    if (this.#options.services.activity.stopped) counter.pause(true);
+    this.#own.push(counter);
   }
 
   #takeLeave(id: number): void {

@@ -1,4 +1,5 @@
 import { refused } from '../../schema/error.js';
+import type { Activity } from '../core/activity.js';
 import type { DeviceState, StateValue } from '../core/device.js';
 import { MemoryRegion } from '../core/memory-region.js';
 
@@ -29,8 +30,13 @@ const VECTOR_MASK = 0xffn;
 /** The register block of the inter-VM shared memory devices; `doorbells` once there is a server. */
 export class IvshmemRegisters {
   doorbells: Doorbells | undefined;
+  readonly #activity: Activity;
   #interruptMask = 0n;
   #interruptStatus = 0n;
+
+  constructor(activity: Activity) {
+    this.#activity = activity;
+  }
 
   region(): MemoryRegion {
     const ops = {
@@ -45,7 +51,7 @@ export class IvshmemRegisters {
     if (offset === REGISTER.IV_POSITION) return BigInt(this.doorbells?.id ?? 0);
     if (offset !== REGISTER.INTERRUPT_STATUS) return 0n;
     const status = this.#interruptStatus;
-    this.#interruptStatus = 0n;
+    if (!this.#activity.stopped) this.#interruptStatus = 0n;
     return status;
   }
 

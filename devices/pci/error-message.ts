@@ -88,9 +88,17 @@ const record = (fn: PciFunction, aer: number, { kind, bit }: ReportedError): boo
   return !masked;
 };
 
-/** Passes a message upwards, as far as every function on the way lets it. */
+/**
+ * Passes a message upwards, as far as every function on the way lets it; at one that is stopped it
+ * waits.
+ */
 const send = (sender: PciFunction, message: Message): void => {
   for (let fn: PciFunction | undefined = sender; fn !== undefined; fn = fn.bus?.bridge) {
+    const here = fn;
+    if (fn.activity.stopped) {
+      fn.activity.latch.add(() => send(here, message));
+      return;
+    }
     const express = fn.config.findCapability(CAPABILITY.EXPRESS);
     if (express === undefined || (fn.isBridge && !passesOn(fn, message))) return;
     if (!isEnabled(fn, express, message)) return;

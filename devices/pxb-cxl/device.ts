@@ -58,6 +58,7 @@ export class PxbCxl implements PciDevice {
     const bridge: CxlHostBridge = {
       path: this.#context.path,
       component: this.component,
+      activity: this.#context.activity,
       bus: rootBus,
       get passThrough() {
         return passThrough();

@@ -13,7 +13,7 @@ import { CORRECTABLE_BIT, UNCORRECTABLE_BIT } from '../../devices/cxl/ras.js';
 import type * as cxl from '../../schema/cxl.js';
 import { refused } from '../../schema/error.js';
 import type { Handlers } from '../../schema/lang.js';
-import type { DeviceEntry } from '../machine/device-entry.js';
+import { checkActive, type DeviceEntry } from '../machine/device-entry.js';
 import { withCxlDriver } from '../machine/guest-drivers.js';
 import type { Machine } from '../machine/machine.js';
 import { resolvePath, type QomObject } from '../machine/qom.js';
@@ -29,6 +29,8 @@ const findTarget = (machine: Machine, path: string): CxlMemoryDevice => {
   if (result.kind !== 'found') throw refused('Unable to resolve path');
   const device = memoryDeviceOf(result.object);
   if (device === undefined) throw refused('Path does not point to a CXL type 3 device');
+  const entry = machine.devices.ofFunction(device.pci);
+  if (entry !== undefined) checkActive(entry);
   return device;
 };
 
@@ -41,6 +43,14 @@ const findEntry = (machine: Machine, path: string): DeviceEntry => {
 const managerOf = ({ device }: DeviceEntry): CapacityManager => {
   const manager = asCxlMemoryDevice(device)?.state.manager;
   if (manager === undefined) throw refused('No dynamic capacity support from the device');
+  return manager;
+};
+
+/** Whoever changes capacity by a request. @throws QmpError */
+const requestedManager = (machine: Machine, path: string): CapacityManager => {
+  const entry = findEntry(machine, path);
+  const manager = managerOf(entry);
+  checkActive(entry);
   return manager;
 };
 
@@ -122,15 +132,14 @@ export const cxlHandlers = {
   'cxl-add-dynamic-capacity': (args, { machine }) => {
     const { path, region, tag, extents, 'host-id': hostId, 'selection-policy': policy } = args;
     checkAddPolicy({ policy, tag });
-    const entry = findEntry(machine, path);
-    managerOf(entry).add({ hostId, policy, region, tag, extents });
+    requestedManager(machine, path).add({ hostId, policy, region, tag, extents });
   },
   'cxl-release-dynamic-capacity': (args, { machine }) => {
     const { path, region, tag, extents, 'host-id': hostId, 'removal-policy': policy } = args;
     const { 'forced-removal': forced = false, 'sanitize-on-release': sanitize = false } = args;
     checkReleasePolicy({ policy, forced, tag });
-    const entry = findEntry(machine, path);
-    managerOf(entry).release({ hostId, policy, forced, sanitize, region, tag, extents });
+    const manager = requestedManager(machine, path);
+    manager.release({ hostId, policy, forced, sanitize, region, tag, extents });
   },
   'query-cxl-dynamic-capacity': ({ path }, { machine }) => query(machine, path),
   'guest-cxl-mailbox': async ({ id, opcode, payload }, { machine, client }) => {

@@ -3,6 +3,7 @@ import type { PciFunction } from '../../devices/pci/function.js';
 import { refused } from '../../schema/error.js';
 import type * as guest from '../../schema/guest.js';
 import type { Handlers } from '../../schema/lang.js';
+import { checkActive } from '../machine/device-entry.js';
 import { runFirmware } from '../machine/firmware.js';
 import type { Machine } from '../machine/machine.js';
 import { withMemDriver } from '../machine/guest-drivers.js';
@@ -80,6 +81,7 @@ export const guestHandlers = {
     const part = entry.memory?.memoryDevice;
     if (part?.kind !== 'virtio-mem')
       throw refused(`device '${id}' is a ${entry.type.name}: its memory has one size`);
+    checkActive(entry);
     part.resize(size);
   },
   'guest-config-read': ({ id, offset, size }, { machine }) => {

@@ -45,8 +45,9 @@ export const exposeDevice = (
         properties.show(name),
       target: () => properties.linkTarget(name),
       set: (value) => {
-        if (live !== undefined) live.set(value);
-        else throw refused(afterRealize(entry, name, isLink));
+        if (live === undefined) throw refused(afterRealize(entry, name, isLink));
+        checkActive(entry);
+        live.set(value);
       },
     });
   }
@@ -61,6 +62,11 @@ export const exposeDevice = (
     get: () => bus.object?.path ?? '',
     target: () => bus.object,
   });
+};
+
+/** @throws QmpError while the device is stopped: nothing changes it then */
+export const checkActive = ({ activity, id, object }: DeviceEntry): void => {
+  if (activity.stopped) throw refused(`device '${id ?? object.path}' is stopped`);
 };
 
 /** What the machine chose, or may have chosen, in place of what was set. */

@@ -14,7 +14,13 @@ import type { BoardDevice, Platform } from '../../devices/platform/platform.js';
 import { deviceNotFound, refused } from '../../schema/error.js';
 import { findBus, type BusTree } from './buses.js';
 import { BusObject } from './bus-object.js';
-import { exposeDevice, memoryPart, pciPart, type DeviceEntry } from './device-entry.js';
+import {
+  checkActive,
+  exposeDevice,
+  memoryPart,
+  pciPart,
+  type DeviceEntry,
+} from './device-entry.js';
 import { PropertyBag, type Settings } from './device-properties.js';
 import { isIdentifier } from './identifier.js';
 import { QomObject, resolvePath } from './qom.js';
@@ -230,6 +236,8 @@ export class DeviceTable implements BusTree {
     if (type.hotpluggable === false)
       throw refused(`Device '${type.name}' does not support hotplugging`);
     if (bus.hotplug === undefined) throw refused(`Bus '${bus.name}' does not support hotplugging`);
+    const port = bus.bridge === undefined ? undefined : this.ofFunction(bus.bridge);
+    if (port !== undefined) checkActive(port);
   }
   #newestFirst(bus: PciBus): DeviceEntry[] {
     return [...this.#entries].filter((entry) => entry.pci?.pci.bus === bus).reverse();

@@ -3,6 +3,7 @@ import type { EnumeratedFunction } from '../../devices/platform/firmware/enumera
 import { refused } from '../../schema/error.js';
 import type { GuestEnumeration, GuestFunction } from '../../schema/guest.js';
 import type { Infer } from '../../schema/lang.js';
+import { checkActive } from './device-entry.js';
 import type { Machine } from './machine.js';
 
 const GIB4 = 1n << 32n;
@@ -12,12 +13,13 @@ const WHOLE = 1n << 63n;
 /**
  * Enumerates PCI as the firmware of the machine does, through its ports alone.
  *
- * @throws QmpError when the machine has no PCI
+ * @throws QmpError when the machine has no PCI, or a device is stopped: it would not take its place
  */
 export const runFirmware = (machine: Machine): Infer<typeof GuestEnumeration> => {
   const { platform } = machine;
   const { kind } = platform;
   if (kind === 'none') throw refused('The machine has no PCI host');
+  for (const entry of machine.devices.entries) if (entry.pci !== undefined) checkActive(entry);
   const { ecam, assigned, functions, unassigned } = enumerate({
     kind,
     ports: platform.io,

@@ -1,4 +1,5 @@
 import type { GuestAccess, WaitEnd } from '../../devices/core/guest-access.js';
+import { refused } from '../../schema/error.js';
 import type { AccessSize } from '../../devices/core/host-memory.js';
 import type { PciFunction } from '../../devices/pci/function.js';
 import type { MessageReceiver, MessageSlot } from '../../devices/platform/messages.js';
@@ -46,6 +47,9 @@ export class FunctionAccess implements GuestAccess {
     });
   }
 
+  checkActive(): void {
+    if (this.#fn.activity.stopped) throw refused(`device '${this.name}' is stopped`);
+  }
   configRead(offset: number, size: 1 | 2 | 4): number {
     return this.#fn.readConfig(offset, size);
   }
@@ -90,7 +94,10 @@ export class FunctionAccess implements GuestAccess {
     });
   }
   exclusive<T>(work: () => Promise<T>): Promise<T> {
-    const result = this.#last.then(work);
+    const result = this.#last.then(() => {
+      this.checkActive();
+      return work();
+    });
     // The next piece of work follows whether this one succeeds or not; its caller gets the failure.
     this.#last = result.catch(() => undefined);
     return result;

@@ -10,6 +10,8 @@ import type { Machine } from './machine.js';
 export class GuestDrivers {
   readonly #access = new WeakMap<DeviceEntry, FunctionAccess>();
   readonly #cxl = new WeakMap<DeviceEntry, CxlDriver>();
+  /** Devices whose driver runs as soon as they go on. */
+  readonly #waiting = new WeakSet<DeviceEntry>();
 
   access(machine: Machine, entry: DeviceEntry, name: string): FunctionAccess {
     const known = this.#access.get(entry);
@@ -19,6 +21,16 @@ export class GuestDrivers {
     const access = new FunctionAccess(entry.pci.pci, { name, messages });
     this.#access.set(entry, access);
     return access;
+  }
+
+  /** Runs `work` of a driver now, or once when the device may act again, if it is still there. */
+  whenActive(entry: DeviceEntry, work: () => void): void {
+    if (this.#waiting.has(entry)) return;
+    this.#waiting.add(entry);
+    entry.activity.whenActive(() => {
+      this.#waiting.delete(entry);
+      if (entry.realized) work();
+    });
   }
 
   /** The driver of a device with a CXL mailbox; it remembers what it was offered. */
@@ -75,17 +87,26 @@ export const wakeDriver = (machine: Machine, path: string): void => {
   if (machine.guestPolicy === 'manual') return;
   machine.defer(() => {
     const entry = [...machine.devices.entries].find(({ object }) => object.path === path);
-    const action = machine.guestPolicy;
-    if (entry === undefined || action === 'manual') return;
+    if (entry === undefined) return;
     if (asCxlMemoryDevice(entry.device)?.state.manager === undefined) return;
-    machine.drivers
-      .cxl(machine, entry, entry.id ?? path)
-      .answerAll(action)
-      .catch((error: unknown) => {
-        const { log } = machine.options;
-        // What a device refuses stays as it is, as with a guest that has no such driver.
-        if (error instanceof QmpError) log.info({ path, reason: error.message }, 'not answered');
-        else log.error({ path, err: error }, 'built-in driver failed');
-      });
+    machine.drivers.whenActive(entry, () => answerAll(machine, entry));
   });
+};
+
+const answerAll = (machine: Machine, entry: DeviceEntry): void => {
+  const { path } = entry.object;
+  const action = machine.guestPolicy;
+  if (action === 'manual') return;
+  machine.drivers
+    .cxl(machine, entry, entry.id ?? path)
+    .answerAll(action)
+    .catch((error: unknown) => {
+      const { log } = machine.options;
+      // Stopped in the middle of it: the rest is answered when the device goes on.
+      if (entry.activity.stopped)
+        machine.drivers.whenActive(entry, () => answerAll(machine, entry));
+      // What a device refuses stays as it is, as with a guest that has no such driver.
+      else if (error instanceof QmpError) log.info({ path, reason: error.message }, 'not answered');
+      else log.error({ path, err: error }, 'built-in driver failed');
+    });
 };

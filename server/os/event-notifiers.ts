@@ -89,6 +89,10 @@ class EventCounter implements EventNotifier {
     });
   }
 
+  pause(paused: boolean): void {
+    this.#poll?.set(paused ? 0 : READABLE);
+  }
+
   /** False when somebody else was faster. */
   #drain(): boolean {
     try {

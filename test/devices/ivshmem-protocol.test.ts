@@ -63,6 +63,7 @@ const fakeNotifiers = () => {
     adopt: (fd) => ({
       signal: () => void rung.push(fd),
       watch: () => undefined,
+      pause: () => undefined,
       close: () => void open.delete(fd),
     }),
   };
