@@ -23,6 +23,8 @@ export interface AtomicBytes {
   setBits(at: number, length: number, mask: number): void;
   /** Clears the bits of `mask` in each byte. */
   clearBits(at: number, length: number, mask: number): void;
+  /** Puts the bits of `to` in the place of those of `from`, in one step for each byte that has them. */
+  exchangeBits(at: number, length: number, from: number, to: number): void;
   /** Place of the first byte that has a bit of `mask`, or -1. */
   findSet(at: number, length: number, mask: number): number;
   /** Place of the first byte that lacks a bit of `mask`, or -1. */

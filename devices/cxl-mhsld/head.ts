@@ -1,4 +1,4 @@
-import { refused } from '../../schema/error.js';
+import { QmpError, refused } from '../../schema/error.js';
 import type { DeviceContext } from '../core/device.js';
 import type { CapacityOwnership } from '../cxl/capacity-ownership.js';
 import type { Media } from '../cxl/media.js';
@@ -9,6 +9,7 @@ import { multiHeadedInfo } from './commands.js';
 import { BLOCK_SIZE, HEADS } from './layout.js';
 import { PoolOwnership } from './ownership.js';
 import { Pool } from './pool.js';
+import { PoolHandover, type AttachedHead } from './pool-handover.js';
 import type { MhsldProperties } from './properties.js';
 
 /** Finds the heads of pools among devices. */
@@ -28,16 +29,20 @@ const checkName = (name: string | undefined): string => {
 
 /** The part of a head that a memory device of one host does not have: its place in a pool. */
 export class Head {
+  /** How it migrates. */
+  readonly handover: PoolHandover;
   readonly #context: DeviceContext;
   readonly #properties: MhsldProperties;
   #pool: Pool | undefined;
   #ownership: PoolOwnership | undefined;
+  #state: Type3State | undefined;
   /** Once it has what it adopts, the head gives it back when it goes; not before. */
   #settled = false;
 
   constructor(context: DeviceContext, properties: MhsldProperties) {
     this.#context = context;
     this.#properties = properties;
+    this.handover = new PoolHandover(() => this.#attachedHead(), context.log);
   }
 
   /** Whether the device is realized: only then there are pool and ownership. */
@@ -72,6 +77,7 @@ export class Head {
       init: properties['mhd-init'],
       adopt: properties['mhd-adopt'],
       hasStatic: media.staticSize > 0n,
+      wait: this.#context.awaitsMigration(),
     });
     this.#pool = pool;
     this.#ownership = new PoolOwnership(pool, this.#context.log);
@@ -79,17 +85,36 @@ export class Head {
   }
 
   /** Takes over what the head owned before it was attached: nothing, unless it adopts. */
-  settle({ manager }: Type3State): void {
-    const { head } = this.pool;
+  settle(state: Type3State): void {
+    const { head, isWaiting } = this.pool;
     const owned = this.ownership.owners().filter(({ heads }) => heads.includes(head));
-    manager?.capacity.adopt(owned);
+    if (!isWaiting) state.manager?.capacity.adopt(owned);
+    this.#state = state;
     this.#settled = true;
+  }
+
+  #attachedHead(): AttachedHead {
+    if (this.#state === undefined) throw new Error('head that is not realized');
+    return { pool: this.pool, state: this.#state };
+  }
+
+  /** Ends a migration that is under way: what was given comes back, unless it was taken. */
+  endHandover(): void {
+    if (this.#state === undefined) return;
+    try {
+      if (!this.handover.takeBack()) this.handover.letGo();
+      this.handover.abandon();
+    } catch (error) {
+      if (!(error instanceof QmpError)) throw error;
+      this.#context.log.warn({ err: error }, 'a migration of the head did not end');
+    }
   }
 
   detach(): void {
     if (this.#settled || !this.#properties['mhd-adopt']) this.#pool?.detach();
     else this.#pool?.leave();
     this.#settled = false;
+    this.#state = undefined;
     this.#pool = undefined;
     this.#ownership = undefined;
   }
@@ -108,6 +133,8 @@ export const createHead = (context: DeviceContext, properties: MhsldProperties):
     realized: (state) => head.settle(state),
     hostCommands: [command],
     fabricCommands: [command],
+    handover: head.handover,
+    endHandover: () => head.endHandover(),
     close: () => head.detach(),
   });
   device.pci.offers.set(POOL_HEAD, head);

@@ -18,6 +18,11 @@ export const LAYOUT = {
   LDS: { offset: 1, size: 1 },
   /** A byte per logical device: the head that it is attached to. */
   LD_MAP: { offset: 2, size: 8 },
+  /**
+   * Moves from head to head that are under way, a byte each: bits 0 to 2 to whom, 3 to 5 from whom,
+   * 6 and 7 how far it is, 0 for a byte that is not used. Padding in the original, which leaves it 0.
+   */
+  MOVES: { offset: 10, size: 6 },
   /** Number of blocks, u64. */
   BLOCKS: { offset: 16, size: 8 },
 } as const;

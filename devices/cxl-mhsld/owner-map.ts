@@ -93,9 +93,28 @@ export class OwnerMap {
     this.release(head, { first: 0, count: this.blocks });
   }
 
+  /**
+   * Makes everything that one head owns another head's, block by block in one step each: at no moment
+   * a block has none of the two, or both. Other owners of a block stay. Doing it again, or back, is
+   * right after a part of it too.
+   */
+  move(from: number, to: number): void {
+    this.#object.bytes.exchangeBits(this.#at(0), this.blocks, maskOf(from), maskOf(to));
+  }
+
   /** Whether the head owns every block of a range. */
   owns(head: number, { first, count }: BlockRange): boolean {
     return this.#object.bytes.findClear(this.#at(first), count, maskOf(head)) < 0;
+  }
+
+  /** The first block of these that the head does not own, and whose it is. */
+  missing(head: number, ranges: readonly BlockRange[]): Conflict | undefined {
+    const { bytes } = this.#object;
+    for (const { first, count } of ranges) {
+      const at = bytes.findClear(this.#at(first), count, maskOf(head));
+      if (at >= 0) return { block: at - this.#layout.owners, heads: headsIn(bytes.load(at)) };
+    }
+    return undefined;
   }
 
   /** Whether the head owns any block at all. */

@@ -40,8 +40,14 @@ export class PoolOwnership implements CapacityOwnership {
   }
 
   claim(ranges: readonly Interval[]): string | undefined {
+    return this.#take(() => this.#pool.claim(ranges.map(toBlocks)));
+  }
+  restore(ranges: readonly Interval[]): string | undefined {
+    return this.#take(() => this.#pool.restore(ranges.map(toBlocks)));
+  }
+  #take(run: () => Conflict | undefined): string | undefined {
     return refusalOf(() => {
-      const conflict = this.#pool.claim(ranges.map(toBlocks));
+      const conflict = run();
       return conflict === undefined ? undefined : this.#refuse(conflict);
     });
   }

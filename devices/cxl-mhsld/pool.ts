@@ -1,31 +1,22 @@
-import { constants } from 'node:os';
-import { type QmpError, refused } from '../../schema/error.js';
-import { HostError } from '../core/host-memory.js';
-import type { SharedObject, SharedObjects } from '../core/shared-object.js';
-import { emptyState, HEADS, isForeign, LAYOUT, readLayout, UNASSIGNED } from './layout.js';
-import { OwnerMap } from './owner-map.js';
+import { QmpError, refused } from '../../schema/error.js';
+import type { SharedObjects } from '../core/shared-object.js';
+import { HeadMove, moveInTheWay, settleMoves } from './head-move.js';
+import { HEADS, isForeign, LAYOUT, UNASSIGNED } from './layout.js';
+import type { Move } from './move-table.js';
 import type { BlockRange, Conflict, OwnerRun } from './owner-map.js';
-import { TagTable } from './tag-table.js';
+import { machinesAt, Place } from './place.js';
+import { openState, type OpenOptions, type SharedState } from './shared-state.js';
 
-/** Locks of a state object; the head of number h has HEAD + h for as long as it lives. */
-const LOCK = { LIFE: 0, MAP: 1, HEAD: 8 } as const;
-const LIFE_TIMEOUT_MS = 2000;
-/** A claim takes the map for a millisecond; who keeps it longer was stopped in the middle. */
-const MAP_TIMEOUT_MS = 1000;
 const ATTACH_TRIES = 100;
 
-export interface AttachOptions {
-  /** Name of the shared object. */
-  readonly name: string;
+export interface AttachOptions extends OpenOptions {
   readonly head: number;
-  /** Blocks of the device's dynamic capacity. */
-  readonly blocks: number;
-  /** Create the object when there is none. */
-  readonly init: boolean;
   /** Keep what a dead predecessor of this head owned, instead of freeing it. */
   readonly adopt: boolean;
   /** Whether the device has static memory too, in front of the dynamic capacity. */
   readonly hasStatic?: boolean;
+  /** Wait, when the head is another machine's: it is to migrate to this one. */
+  readonly wait?: boolean;
 }
 
 export interface HeadStatus {
@@ -44,87 +35,106 @@ export interface HeadStatus {
  */
 export class Pool {
   readonly head: number;
-  readonly #object: SharedObject;
-  readonly #map: OwnerMap;
-  readonly #tags: TagTable;
+  /** How what it owns becomes another head's. */
+  readonly move: HeadMove;
+  readonly #state: SharedState;
+  readonly #place: Place;
+  readonly #adopt: boolean;
   #attached = true;
 
-  private constructor(head: number, object: SharedObject, map: OwnerMap, tags: TagTable) {
-    this.head = head;
-    this.#object = object;
-    this.#map = map;
-    this.#tags = tags;
+  private constructor(state: SharedState, place: Place, adopt: boolean) {
+    this.head = place.head;
+    this.#state = state;
+    this.#place = place;
+    this.#adopt = adopt;
+    this.move = new HeadMove(state, place);
   }
 
   /**
-   * Takes the head's place in a pool.
+   * Takes the head's place in a pool, or with `wait` a place from which it may be taken over.
    *
    * @throws QmpError GenericError when the object is missing, damaged, of another size, or the head
    *   is taken; nothing is changed then
    */
   static attach(objects: SharedObjects, options: AttachOptions): Pool {
     for (let tries = 0; tries < ATTACH_TRIES; tries++) {
-      const object = openOrCreate(objects, options);
-      if (object === undefined) continue;
-      const pool = Pool.#tryEnter(object, options, objects);
+      const pool = openState(objects, options, (state) => Pool.#enter(state, options));
       if (pool !== undefined) return pool;
     }
     throw refused(`mhsld state '${options.name}' comes and goes, attaching was given up`);
   }
 
-  /** Undefined when the object was removed before it could be locked. */
-  static #tryEnter(
-    object: SharedObject,
-    options: AttachOptions,
-    objects: SharedObjects,
-  ): Pool | undefined {
-    let pool: Pool | undefined;
-    try {
-      if (!object.lock(LOCK.LIFE, LIFE_TIMEOUT_MS)) throw isKept(object.name);
-      if (object.isLinked())
-        pool = Pool.#enter(object, options, new TagTable(objects, object.name));
-    } finally {
-      if (pool === undefined) object.close();
-    }
+  static #enter(
+    state: SharedState,
+    { head, adopt, hasStatic = false, wait = false }: AttachOptions,
+  ): Pool {
+    const { name, object } = state;
+    if (hasStatic && isForeign(object))
+      throw refused(
+        `mhsld state '${name}' was made by a program that counts blocks from the start of static memory, a device with static memory cannot join it`,
+      );
+    settleMoves(state);
+    const place = Place.take(object, head, wait);
+    if (place === undefined) throw inUse(name, head);
+    const pool = new Pool(state, place, adopt);
+    if (place.standing === 'seated') pool.#begin();
     return pool;
   }
 
-  static #enter(
-    object: SharedObject,
-    { head, blocks, adopt, hasStatic = false }: AttachOptions,
-    tags: TagTable,
-  ): Pool {
-    const map = new OwnerMap(object, readLayout(object, blocks));
-    if (hasStatic && isForeign(object))
-      throw refused(
-        `mhsld state '${object.name}' was made by a program that counts blocks from the start of static memory, a device with static memory cannot join it`,
-      );
-    if (!object.lock(LOCK.HEAD + head))
-      throw refused(`head ${String(head)} of mhsld state '${object.name}' is in use`);
-    if (!adopt) map.releaseAll(head);
-    object.bytes.store(LAYOUT.LD_MAP.offset + head, head);
-    object.unlock(LOCK.LIFE);
-    return new Pool(head, object, map, tags);
+  /** The head is this machine's from now on. @throws QmpError when a move of it is not over */
+  #begin(): void {
+    const { head } = this;
+    const busy = moveInTheWay(this.#state, ({ from, to }) => from === head || to === head);
+    if (busy !== undefined) throw busy;
+    if (!this.#adopt) this.#state.map.releaseAll(head);
+    this.#state.object.bytes.store(LAYOUT.LD_MAP.offset + head, head);
+    this.#place.standing = 'seated';
   }
 
   get name(): string {
-    return this.#object.name;
+    return this.#state.name;
   }
   get blocks(): number {
-    return this.#map.blocks;
+    return this.#state.map.blocks;
+  }
+  /** Whether another machine has this head, which may migrate to this one. */
+  get isWaiting(): boolean {
+    return this.#place.standing === 'waiting';
   }
 
   /**
    * Makes free blocks this head's own, all of them or none, as one transaction among all heads.
    *
    * @returns what was in the way
-   * @throws QmpError GenericError when the state object was cut, or another process keeps it locked
+   * @throws QmpError GenericError when the state object was cut, another process keeps it locked, or
+   *   the head migrates
    */
   claim(ranges: readonly BlockRange[]): Conflict | undefined {
     return this.#transaction(() => {
-      const conflict = this.#map.claim(this.head, ranges);
-      if (conflict === undefined) this.#tags.forget(ranges);
+      const conflict = this.#state.map.claim(this.head, ranges);
+      if (conflict === undefined) this.#state.tags.forget(ranges);
       return conflict;
+    });
+  }
+
+  /**
+   * Makes blocks this head's own that a saved state has. While they are about to move here, they
+   * stay whose they are: then it is only looked whether they are there.
+   *
+   * @returns what is in the way
+   * @throws QmpError as `claim`
+   */
+  restore(ranges: readonly BlockRange[]): Conflict | undefined {
+    if (this.move.isExpecting) return this.move.missing(ranges);
+    if (this.isWaiting) this.#sitDown();
+    return this.claim(ranges);
+  }
+  /** Has the head that it waited for, after the other machine went. @throws QmpError if it did not */
+  #sitDown(): void {
+    this.#state.alone(() => {
+      settleMoves(this.#state, this.#place);
+      if (this.#place.isShared) throw inUse(this.name, this.head);
+      this.#begin();
     });
   }
 
@@ -136,10 +146,11 @@ export class Pool {
    * @throws QmpError as `claim`
    */
   share(tag: string): readonly BlockRange[] | Conflict | 'unknown' {
+    const { map, tags } = this.#state;
     return this.#transaction(() => {
-      const ranges = this.#tags.find(tag).filter((range) => this.#map.contains(range));
+      const ranges = tags.find(tag).filter((range) => map.contains(range));
       if (ranges.length === 0) return 'unknown';
-      return this.#map.share(this.head, ranges) ?? ranges;
+      return map.share(this.head, ranges) ?? ranges;
     });
   }
 
@@ -150,28 +161,34 @@ export class Pool {
    * @throws QmpError as `claim`
    */
   tag(tag: string, ranges: readonly BlockRange[]): boolean {
-    return this.#transaction(() => this.#tags.put(tag, ranges));
+    return this.#transaction(() => this.#state.tags.put(tag, ranges));
   }
 
   /** Lets go of blocks; those of other heads stay as they are. */
   release(ranges: readonly BlockRange[]): void {
-    if (!this.#object.isWhole()) return;
-    for (const range of ranges) this.#map.release(this.head, range);
+    if (!this.#isSeated || !this.#state.isWhole) return;
+    for (const range of ranges) this.#state.map.release(this.head, range);
   }
 
   /** Whether this head owns every block of a range. */
   owns(range: BlockRange): boolean {
-    return this.#map.contains(range) && this.#map.owns(this.head, range);
+    const { map } = this.#state;
+    return this.#isSeated && map.contains(range) && map.owns(this.head, range);
   }
 
   /** Whether this head owns a block; for every access to memory. */
   ownsBlock(block: number): boolean {
-    return (this.#map.mask(block) & (1 << this.head)) !== 0;
+    return this.#isSeated && (this.#state.map.mask(block) & (1 << this.head)) !== 0;
   }
 
   /** Who owns what, ascending; free blocks are left out. */
   owners(): OwnerRun[] {
-    return this.#object.isWhole() ? this.#map.runs() : [];
+    return this.#state.isWhole ? this.#state.map.runs() : [];
+  }
+
+  /** Moves of heads that are under way. */
+  moves(): readonly Move[] {
+    return this.#state.isWhole ? this.#state.moves.list() : [];
   }
 
   /** All heads of the pool. */
@@ -186,118 +203,101 @@ export class Pool {
 
   /** Head of each logical device, UNASSIGNED for none. */
   logicalDevices(): Uint8Array {
-    if (!this.#object.isWhole()) return new Uint8Array(HEADS).fill(UNASSIGNED);
-    return this.#object.bytes.copy(LAYOUT.LD_MAP.offset, LAYOUT.LD_MAP.size);
+    const { object, isWhole } = this.#state;
+    if (!isWhole) return new Uint8Array(HEADS).fill(UNASSIGNED);
+    return object.bytes.copy(LAYOUT.LD_MAP.offset, LAYOUT.LD_MAP.size);
   }
 
   /**
    * Frees everything that a dead head owns.
    *
    * @returns the number of blocks that it owned
-   * @throws QmpError GenericError when there is no such head, it lives, or the object was cut
+   * @throws QmpError GenericError when there is no such head, it lives or is being moved, or the
+   *   object was cut
    */
   freeHead(head: number): number {
     if (head >= HEADS)
       throw refused(
         `mhsld state '${this.name}' has heads 0 to ${String(HEADS - 1)}, no ${String(head)}`,
       );
-    this.#checkWhole();
-    return this.#locked(LOCK.LIFE, LIFE_TIMEOUT_MS, () => {
+    const { map, object } = this.#state;
+    return this.#state.alone(() => {
+      settleMoves(this.#state, this.#place);
       const { state, blocks } = this.heads()[head] ?? { state: 'free', blocks: 0 };
       if (state === 'attached')
         throw refused(`head ${String(head)} of mhsld state '${this.name}' is attached`);
-      this.#map.releaseAll(head);
-      this.#object.bytes.store(LAYOUT.LD_MAP.offset + head, UNASSIGNED);
+      const busy = moveInTheWay(this.#state, ({ from, to }) => from === head || to === head);
+      if (busy !== undefined) throw busy;
+      map.releaseAll(head);
+      object.bytes.store(LAYOUT.LD_MAP.offset + head, UNASSIGNED);
       return blocks;
     });
   }
 
   /**
    * Gives up the head's place and all that it owns; the last one removes the object, unless a dead
-   * head still owns blocks in it. Safe to call twice.
+   * head still owns blocks in it. What migrated away is not touched. Safe to call twice.
    */
   detach(): void {
-    const object = this.#object;
-    if (this.#attached && object.isWhole()) {
-      this.#map.releaseAll(this.head);
-      object.bytes.store(LAYOUT.LD_MAP.offset + this.head, UNASSIGNED);
-      if (object.lock(LOCK.LIFE, LIFE_TIMEOUT_MS)) this.#removeWhenLast();
-    }
+    if (this.#attached && this.#state.isWhole)
+      try {
+        if (!this.move.takeBack()) this.move.letGo();
+        this.move.abandon();
+        if (this.#isSeated) this.#giveUp();
+        this.#state.alone(() => this.#removeWhenLast());
+      } catch (error) {
+        if (!(error instanceof QmpError)) throw error;
+        // Somebody keeps the object locked: what is left is found as that of a dead head.
+      }
     this.leave();
+  }
+  #giveUp(): void {
+    const { map, object, moves } = this.#state;
+    map.releaseAll(this.head);
+    object.bytes.store(LAYOUT.LD_MAP.offset + this.head, UNASSIGNED);
+    if (moves.list().some(({ from, to }) => from === this.head || to === this.head))
+      this.#state.alone(() => {
+        for (const { from, to } of moves.list())
+          if (from === this.head || to === this.head) moves.remove(from);
+      });
   }
 
   /** Leaves as a killed process does: what the head owns stays its own. Safe to call twice. */
   leave(): void {
     this.#attached = false;
-    this.#tags.close();
-    this.#object.close();
+    this.#state.close();
   }
 
   #removeWhenLast(): void {
-    const others = Array.from({ length: HEADS }, (_, head) => head).filter(
-      (head) => head !== this.head,
-    );
-    if (others.some((head) => this.#object.isLocked(LOCK.HEAD + head))) return;
-    if (this.#map.runs().length > 0 || !this.#object.isLinked()) return;
-    this.#tags.unlink();
-    this.#object.unlink();
+    const { object, map } = this.#state;
+    const all = Array.from({ length: HEADS }, (_, head) => head);
+    if (all.some((head) => machinesAt(object, head) > 0)) return;
+    if (map.runs().length > 0 || !object.isLinked()) return;
+    this.#state.unlink();
+  }
+
+  get #isSeated(): boolean {
+    return this.#place.standing === 'seated';
   }
 
   #stateOf(head: number, blocks: number): HeadStatus['state'] {
-    if (head === this.head || this.#object.isLocked(LOCK.HEAD + head)) return 'attached';
-    if (!this.#object.isWhole()) return 'free';
-    const entry = this.#object.bytes.load(LAYOUT.LD_MAP.offset + head);
+    const { object, isWhole } = this.#state;
+    if (machinesAt(object, head, this.#place) > 0) return 'attached';
+    if (!isWhole) return 'free';
+    const entry = object.bytes.load(LAYOUT.LD_MAP.offset + head);
     return blocks > 0 || entry === head ? 'dead' : 'free';
   }
 
   #transaction<T>(run: () => T): T {
-    this.#checkWhole();
-    return this.#locked(LOCK.MAP, MAP_TIMEOUT_MS, run);
-  }
-
-  #checkWhole(): void {
-    if (!this.#object.isWhole())
-      throw refused(`mhsld state '${this.name}' has lost bytes since it was opened`);
-  }
-  #locked<T>(number: number, timeoutMs: number, run: () => T): T {
-    if (!this.#object.lock(number, timeoutMs)) throw isKept(this.name);
-    try {
-      return run();
-    } finally {
-      this.#object.unlock(number);
-    }
+    const { standing } = this.#place;
+    if (standing === 'waiting') throw inUse(this.name, this.head);
+    if (standing !== 'seated' || this.move.isExpecting)
+      throw refused(
+        `head ${String(this.head)} of mhsld state '${this.name}' ${standing === 'moved' ? 'has migrated away' : 'is migrating'}`,
+      );
+    return this.#state.claiming(run);
   }
 }
 
-const isKept = (name: string): QmpError =>
-  refused(`mhsld state '${name}' is kept locked by another process`);
-
-/** Undefined when somebody else was faster. */
-const openOrCreate = (
-  objects: SharedObjects,
-  { name, blocks, init }: AttachOptions,
-): SharedObject | undefined => {
-  try {
-    return objects.open(name);
-  } catch (error) {
-    if (!isCode(error, 'ENOENT') || !init) throw openRefusal(name, error);
-  }
-  try {
-    return objects.create(name, emptyState(blocks));
-  } catch (error) {
-    if (isCode(error, 'EEXIST')) return undefined;
-    throw openRefusal(name, error);
-  }
-};
-
-const isCode = (error: unknown, code: string): boolean =>
-  error instanceof HostError && error.code === code;
-
-const openRefusal = (name: string, error: unknown): unknown => {
-  if (!(error instanceof HostError)) return error;
-  if (error.code === 'ENOTSUP') return refused(error.message, error);
-  if (error.code === 'EINVAL')
-    return refused(`mhsld state '${name}' is empty or no regular file`, error);
-  const errno = (constants.errno as Readonly<Record<string, number>>)[error.code] ?? 0;
-  return refused(`failed to open mhsld state errno ${String(errno)}`, error);
-};
+const inUse = (name: string, head: number): QmpError =>
+  refused(`head ${String(head)} of mhsld state '${name}' is in use`);

@@ -19,6 +19,13 @@ export interface CapacityOwnership {
    * @returns the refusal as QMP tells it; undefined when all are taken
    */
   claim(ranges: readonly Interval[]): string | undefined;
+  /**
+   * Takes what a saved state has, all or none: claims it, unless it is about to be handed over by the
+   * machine that the state comes from.
+   *
+   * @returns as `claim`
+   */
+  restore(ranges: readonly Interval[]): string | undefined;
   /** Gives blocks back that `claim` or `share` took. */
   release(ranges: readonly Interval[]): void;
   /** Whether this head may use every block that the range touches. */
@@ -40,6 +47,7 @@ export interface CapacityOwnership {
 /** Ownership where there is only one head: what nobody else can have is never refused. */
 export const soleOwnership: CapacityOwnership = {
   claim: () => undefined,
+  restore: () => undefined,
   release: () => undefined,
   owns: () => true,
   unowned: (range) => [range],

@@ -331,6 +331,14 @@ export class DynamicCapacity {
     this.#backed.clear();
     this.#giveBack(all);
   }
+  /** Forgets everything without giving it back: another device has it. */
+  forget(): void {
+    this.references.clear();
+    this.#pending = [];
+    this.#offered.clear();
+    this.#erased.clear();
+    if (this.#accepted.length > 0) this.#replaceAccepted([]);
+  }
 
   save(): DeviceState {
     const saved = writeCapacity({
@@ -375,7 +383,7 @@ export class DynamicCapacity {
       const known = new IntervalSet(inside);
       return of.flatMap((range) => known.gaps(range)).map((range) => this.relative(range));
     };
-    const refusal = this.ownership.claim(gapsOf(wanted, had));
+    const refusal = this.ownership.restore(gapsOf(wanted, had));
     if (refusal !== undefined) throw refused(`saved dynamic capacity cannot be had: ${refusal}`);
     const surplus = gapsOf(had, wanted);
     return () => this.ownership.release(surplus);

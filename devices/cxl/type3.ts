@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { refused } from '../../schema/error.js';
 import type { Device, DeviceContext, DeviceState, ResetType } from '../core/device.js';
+import type { Handover } from '../core/handover.js';
 import { addAer, addPcieCapability, addSerialNumber } from '../pci/capabilities.js';
 import { reportError } from '../pci/error-message.js';
 import { PciFunction } from '../pci/function.js';
@@ -59,6 +60,10 @@ export interface Type3Extension {
   realized?(state: Type3State): void;
   readonly hostCommands?: readonly CciCommand[];
   readonly fabricCommands?: readonly CciCommand[];
+  /** How its capacity migrates with it. */
+  readonly handover?: Handover;
+  /** A migration of the capacity that is under way ends: the device is reset, or goes away. */
+  endHandover?(): void;
   /** The device goes away, its capacity given back. */
   close?(): void;
 }
@@ -135,6 +140,7 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
 
   unrealize(): void {
     this.pci.close();
+    this.#extension.endHandover?.();
     this.#state?.close();
     this.#extension.close?.();
     this.#backends?.release();
@@ -146,10 +152,15 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
 
   /** What the host accepted stays; what it was offered is dropped. */
   reset(_type: ResetType): void {
+    this.#extension.endHandover?.();
     this.pci.reset();
     this.component.reset();
     this.#registers?.reset();
     this.#state?.reset();
+  }
+
+  get handover(): Handover | undefined {
+    return this.#extension.handover;
   }
 
   get state(): Type3State {

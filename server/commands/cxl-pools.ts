@@ -23,19 +23,23 @@ const ownHeads = (machine: Machine): OwnHead[] =>
 const describePool = (state: string, heads: readonly OwnHead[]): PoolInfo[] => {
   const pool = heads[0]?.head.pool;
   if (pool === undefined) return [];
-  const pathOf = new Map(heads.map(({ head, path }) => [head.pool.head, path]));
+  const placeOf = new Map(
+    heads.map(({ head: { pool }, path }) => [
+      pool.head,
+      { path, ...(pool.isWaiting ? { waiting: true } : {}) },
+    ]),
+  );
   return [
     {
       state,
       blocks: BigInt(pool.blocks),
       heads: pool.heads().map(({ head, state, blocks }) => {
-        const path = pathOf.get(head);
-        const own = path === undefined ? {} : { path };
-        return { head, state, blocks: BigInt(blocks), ...own };
+        return { head, state, blocks: BigInt(blocks), ...placeOf.get(head) };
       }),
       owners: pool.owners().map(({ first, count, heads }) => ({
         ...{ first: BigInt(first), count: BigInt(count), heads: [...heads] },
       })),
+      moves: [...pool.moves()],
       conflicts: heads.flatMap(({ head }) => {
         const conflict = head.ownership.lastConflict;
         if (conflict === undefined) return [];

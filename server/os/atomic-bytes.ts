@@ -65,6 +65,16 @@ export class MappedBytes implements AtomicBytes {
     });
   }
 
+  exchangeBits(at: number, length: number, from: number, to: number): void {
+    this.#each(at, length, {
+      byte: (i) => exchange(this.#bytes, i, from, to),
+      word: (i) => {
+        if ((Atomics.load(this.#words, i) & inEachByte(from)) === 0) return;
+        for (let byte = 0; byte < WORD; byte++) exchange(this.#bytes, i * WORD + byte, from, to);
+      },
+    });
+  }
+
   findSet(at: number, length: number, mask: number): number {
     const wide = inEachByte(mask);
     return this.#find(at, length, {
@@ -128,3 +138,12 @@ export class MappedBytes implements AtomicBytes {
     return inBytes(tail, at + length);
   }
 }
+
+const exchange = (bytes: Uint8Array, i: number, from: number, to: number): void => {
+  let old = Atomics.load(bytes, i);
+  while ((old & from) !== 0) {
+    const seen = Atomics.compareExchange(bytes, i, old, (old & ~from) | to);
+    if (seen === old) return;
+    old = seen;
+  }
+};

@@ -41,6 +41,7 @@ t.test('the commands of the banner work as printed, and nothing stays behind', a
       {
         blocks: 32768,
         owners: [{ first: 0, count: 1024, heads: [1] }],
+        moves: [],
         conflicts: [{ head: 1, block: 0, heads: [0] }],
       },
     ]);

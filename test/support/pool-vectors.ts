@@ -85,6 +85,7 @@ const VECTORS: Readonly<Record<string, Vector>> = {
         { first: 0n, count: 32n, heads: [0n] },
         { first: 32n, count: 32n, heads: [1n] },
       ],
+      moves: [],
       conflicts: [{ head: 1n, block: 16n, heads: [0n] }],
     });
     t.strictSame((await zero.info()).blocks, info?.['owners'], 'owners of all heads at each head');
