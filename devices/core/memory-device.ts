@@ -1,4 +1,5 @@
 import type { Device } from './device.js';
+import type { HostMemory } from './host-memory.js';
 import type { MemdevBackend } from './memdev.js';
 import type { MemoryRegion } from './memory-region.js';
 
@@ -16,6 +17,8 @@ interface MemoryPart {
 /** A module: all of its backend, in a slot of the board. */
 export interface MemoryModulePart extends MemoryPart {
   readonly kind: 'dimm' | 'nvdimm';
+  /** What lies at `addr`. @throws Error before realize */
+  memory(): HostMemory;
   /** -1 until the platform has chosen one. */
   slot: number;
 }

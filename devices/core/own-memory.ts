@@ -36,8 +36,13 @@ export class OwnMemories {
     this.#memories.set(name, memory);
     return new StoppableMemory(memory, this.#activity);
   }
+  /** Safe when there is none of that name. */
   remove(name: string): void {
     this.#memories.delete(name);
+  }
+  /** The same view of memory that is used by reference: it stays where it is when the device moves. */
+  borrow(memory: HostMemory): HostMemory {
+    return new StoppableMemory(memory, this.#activity);
   }
 }
 

@@ -129,6 +129,7 @@ export const createHead = (context: DeviceContext, properties: MhsldProperties):
   const head = new Head(context, properties);
   const command = multiHeadedInfo(() => head.pool);
   const device = new Type3(context, properties, {
+    sharesDynamic: true,
     ownership: (media) => head.attach(media),
     realized: (state) => head.settle(state),
     hostCommands: [command],

@@ -1,5 +1,6 @@
 import { QmpError, refused } from '../../schema/error.js';
 import type { HostMemory } from '../core/host-memory.js';
+import type { OwnMemories } from '../core/own-memory.js';
 import type { MemdevBackend } from '../core/memdev.js';
 import { CAPACITY_UNIT } from './addresses.js';
 import { Media } from './media.js';
@@ -17,6 +18,18 @@ type Backends = Pick<
 >;
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
 
+/** What a device does with the memory that it takes. */
+export interface Type3Owner {
+  readonly path: string;
+  readonly memories: OwnMemories;
+  /** The dynamic capacity belongs to a pool: it stays where it is when the device moves. */
+  readonly sharesDynamic: boolean;
+}
+
+/** Names of a device's own memory. */
+const NAMES = ['volatile', 'persistent', 'dynamic', 'lsa'] as const;
+type Name = (typeof NAMES)[number];
+
 /**
  * The backends of a memory device, taken for it.
  *
@@ -25,17 +38,19 @@ const hex = (value: bigint): string => `0x${value.toString(16)}`;
 export class Type3Backends {
   readonly media: Media;
   readonly labels: HostMemory | undefined;
+  readonly #owner: Type3Owner;
   readonly #claimed: MemdevBackend[] = [];
 
   /** @throws QmpError with the texts of §1.6 in their order; nothing stays taken */
-  constructor(owner: string, given: Backends) {
-    const persistent = checkStatic(given);
+  constructor(owner: Type3Owner, given: Backends) {
+    this.#owner = owner;
+    const stored = checkStatic(given);
     try {
-      const volatile = this.#claim(owner, given['volatile-memdev'], 'volatile memdev');
-      const stored = this.#claim(owner, persistent, 'persistent memdev');
-      const dynamic = this.#claimDynamic(owner, given);
-      this.labels = this.#claim(owner, given.lsa, 'lsa');
-      this.media = new Media({ volatile, persistent: stored, dynamic });
+      const volatile = this.#claim('volatile', given['volatile-memdev'], 'volatile memdev');
+      const persistent = this.#claim('persistent', stored, 'persistent memdev');
+      const dynamic = this.#claimDynamic(given);
+      this.labels = this.#claim('lsa', given.lsa, 'lsa');
+      this.media = new Media({ volatile, persistent, dynamic });
       checkRegions(this.media, given['num-dc-regions']);
     } catch (error) {
       this.release();
@@ -43,31 +58,34 @@ export class Type3Backends {
     }
   }
 
-  #claimDynamic(owner: string, given: Backends): HostMemory | undefined {
+  #claimDynamic(given: Backends): HostMemory | undefined {
     const count = given['num-dc-regions'];
     if (count === 0) return undefined;
     if (count > MAX_REGIONS)
       throw refused(`num-dc-regions must be ${String(MAX_REGIONS)} at most, not ${String(count)}`);
     const backend = given['volatile-dc-memdev'];
     if (backend === undefined) throw refused('dynamic capacity must have a backing device');
-    return this.#claim(owner, backend, 'dynamic capacity');
+    return this.#claim('dynamic', backend, 'dynamic capacity');
   }
 
-  #claim(owner: string, backend: MemdevBackend | undefined, what: string): HostMemory | undefined {
+  #claim(name: Name, backend: MemdevBackend | undefined, what: string): HostMemory | undefined {
     if (backend === undefined) return undefined;
+    const { path, memories, sharesDynamic } = this.#owner;
     try {
-      backend.claim(owner);
+      backend.claim(path);
     } catch (error) {
       if (!(error instanceof QmpError)) throw error;
       throw refused(`memory backend ${backend.id} can't be used multiple times.`, error);
     }
     this.#claimed.push(backend);
     if (backend.memory.size === 0n) throw refused(`${what} must have backing device`);
-    return backend.memory;
+    if (name === 'dynamic' && sharesDynamic) return memories.borrow(backend.memory);
+    return memories.add(name, backend.memory);
   }
 
   /** Gives the backends back; safe to call twice. */
   release(): void {
+    for (const name of NAMES) this.#owner.memories.remove(name);
     for (const backend of this.#claimed.splice(0)) backend.release();
   }
 }

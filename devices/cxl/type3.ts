@@ -54,6 +54,8 @@ const FLEX_BUS = { capability: 0x26, control: 0x02, status: 0x26 } as const;
 
 /** What a device type adds to a type 3 device. */
 export interface Type3Extension {
+  /** Whether the bytes of its dynamic capacity belong to others as well. Default false. */
+  readonly sharesDynamic?: boolean;
   /** Who shares its dynamic capacity; called once, when the backends are taken. @throws QmpError */
   ownership(media: Media): CapacityOwnership;
   /** The last step of realize. @throws QmpError */
@@ -123,7 +125,9 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
 
   /** @throws QmpError with the texts of reference/cxl.md §1.6 in their order */
   realize(): void {
-    this.#backends = new Type3Backends(this.#context.path, this.#properties);
+    const { path, memories } = this.#context;
+    const sharesDynamic = this.#extension.sharesDynamic === true;
+    this.#backends = new Type3Backends({ path, memories, sharesDynamic }, this.#properties);
     try {
       const cdat = this.#readCdat();
       const state = this.#createState(this.#backends);

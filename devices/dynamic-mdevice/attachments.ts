@@ -1,5 +1,5 @@
-import type { HostFile, HostMapping } from '../core/host-memory.js';
 import { MemoryRegion } from '../core/memory-region.js';
+import type { Backing, Piece } from './backing.js';
 
 export interface Place {
   /** First byte in BAR2. */
@@ -10,7 +10,7 @@ export interface Place {
 }
 interface Attachment extends Place {
   readonly region: MemoryRegion;
-  readonly mapping: HostMapping;
+  readonly piece: Piece;
 }
 
 const end = ({ barOffset, size }: Place): bigint => barOffset + size;
@@ -43,12 +43,14 @@ export class Attachments {
   }
 
   /** Maps and shows host memory. @throws HostError and changes nothing */
-  add(place: Place, file: HostFile): void {
+  add(place: Place, backing: Backing): void {
     if (!this.#isFree(place)) throw new RangeError('attachments would overlap');
-    const mapping = file.map(place.offset, place.size, { share: true, readonly: false });
-    const region = MemoryRegion.ram('dynamic-mdevice attachment', { memory: mapping });
+    const piece = backing.piece(place);
+    const { memory, offset } = piece;
+    const ram = { memory, offset, size: place.size };
+    const region = MemoryRegion.ram('dynamic-mdevice attachment', ram);
     this.#container.add(region, place.barOffset);
-    this.#list = [...this.#list, { ...place, region, mapping }];
+    this.#list = [...this.#list, { ...place, region, piece }];
   }
 
   /** The one made last of those that match. */
@@ -63,12 +65,12 @@ export class Attachments {
     );
     this.#list = this.#list.filter((one) => !gone.includes(one));
     for (const { region } of gone) this.#container.remove(region);
-    for (const { mapping } of gone) mapping.close();
+    for (const { piece } of gone) piece.close();
   }
 
   /** Writes what the guest side wrote back to the host object. @throws HostError */
   async flush(): Promise<void> {
-    await Promise.all(this.#list.map(({ mapping }) => mapping.flush()));
+    await Promise.all(this.#list.map(({ piece }) => piece.flush()));
   }
 
   #isFree(place: Place): boolean {

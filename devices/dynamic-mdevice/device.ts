@@ -15,6 +15,7 @@ import type { PciDevice } from '../pci/function.js';
 import { Msi } from '../pci/msi.js';
 import { Attachments } from './attachments.js';
 import type { Place } from './attachments.js';
+import { Backing } from './backing.js';
 import type { DynamicMdeviceProperties } from './properties.js';
 import {
   COMMAND,
@@ -60,7 +61,7 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
   readonly #properties: PropertySet;
   readonly #registers = new RegisterFile(REGISTERS);
   #msi: Msi | undefined;
-  #file: HostFile | undefined;
+  #backing: Backing | undefined;
   #attachments: Attachments | undefined;
 
   constructor(context: DeviceContext, properties: PropertySet) {
@@ -83,7 +84,7 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
   /** @throws QmpError when a property is out of range, or the host object cannot be used */
   realize(): void {
     this.#checkSizes();
-    this.#file = this.#openBacking();
+    this.#backing = this.#openBacking();
     try {
       this.#addCapabilities();
       this.#registerBars();
@@ -99,8 +100,8 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
     this.#detachAll();
     this.pci.close();
     this.#msi = undefined;
-    this.#file?.close();
-    this.#file = undefined;
+    this.#backing?.close();
+    this.#backing = undefined;
   }
 
   /** Everything is detached and every register cleared, without a message. Defect 19 */
@@ -156,14 +157,17 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
   }
 
   /** Opens the host object and maps a piece of it once, to learn now whether that can be done. */
-  #openBacking(): HostFile {
-    const { 'mem-path': path, align, 'window-offset': first } = this.#properties;
+  #openBacking(): Backing {
+    const { 'mem-path': path, align } = this.#properties;
+    const { 'window-offset': first, 'window-size': length } = this.#properties;
     if (path === undefined || path === '') throw refused('mem-path property not set');
     let file: HostFile | undefined;
     try {
       file = this.#context.hostMemory.open(path);
       file.map(first - (first % BigInt(align)), BigInt(align)).close();
-      return file;
+      const { memories, log } = this.#context;
+      const limits = { first, length, align: BigInt(align) };
+      return new Backing({ file, limits, memories, log });
     } catch (error) {
       file?.close();
       throw file === undefined
@@ -262,13 +266,8 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
   }
 
   /** Whether the host object and the window hold the range. Defects 13, 14 */
-  #isInside({ offset, size }: Place): boolean {
-    const { 'window-offset': first, 'window-size': length } = this.#properties;
-    const end = offset + size;
-    if (end > MAX_OFFSET || offset < first) return false;
-    if (length !== 0n && end > first + length) return false;
-    const fileLength = this.#file?.length();
-    return fileLength === undefined || end <= fileLength;
+  #isInside(place: Place): boolean {
+    return place.offset + place.size <= MAX_OFFSET && this.#backing?.holds(place) === true;
   }
 
   #tryMap(place: Place): boolean {
@@ -283,9 +282,9 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
   }
 
   #map(place: Place): void {
-    if (this.#file === undefined || this.#attachments === undefined)
+    if (this.#backing === undefined || this.#attachments === undefined)
       throw new Error('attachment to a device that is not realized');
-    this.#attachments.add(place, this.#file);
+    this.#attachments.add(place, this.#backing);
   }
 
   #detach(size: bigint, offset: bigint): bigint {

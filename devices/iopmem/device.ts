@@ -10,6 +10,9 @@ import type { PciDevice } from '../pci/function.js';
 import type { IopmemProperties } from './properties.js';
 import { EXPRESS_AT, IOPMEM_IDENTITY, MEMORY_BAR } from './registers.js';
 
+/** As the property says. */
+const OWN_MEMORY = 'memdev';
+
 /**
  * Storage that is memory: the backend's bytes in a BAR, and no registers at all.
  *
@@ -44,8 +47,9 @@ export class Iopmem implements PciDevice {
     this.#claimed = memdev;
     try {
       addPcieCapability(this.pci, { type: endpointType(this.pci), at: EXPRESS_AT });
-      const memory = MemoryRegion.ram(`iopmem ${memdev.id}`, { memory: memdev.memory });
-      this.pci.registerBar(MEMORY_BAR, memory, { type: 'memory', bits64: true, prefetch: true });
+      const memory = this.#context.memories.add(OWN_MEMORY, memdev.memory);
+      const region = MemoryRegion.ram(`iopmem ${memdev.id}`, { memory });
+      this.pci.registerBar(MEMORY_BAR, region, { type: 'memory', bits64: true, prefetch: true });
     } catch (error) {
       this.#leave();
       throw error;
@@ -66,6 +70,7 @@ export class Iopmem implements PciDevice {
 
   #leave(): void {
     this.pci.close();
+    this.#context.memories.remove(OWN_MEMORY);
     this.#claimed?.release();
     this.#claimed = undefined;
   }

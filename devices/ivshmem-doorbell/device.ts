@@ -17,6 +17,9 @@ import type { PciDevice } from '../pci/function.js';
 import { MsiX } from '../pci/msix.js';
 import type { IvshmemDoorbellProperties } from './properties.js';
 
+/** The memory that the server hands out. */
+const OWN_MEMORY = 'server';
+
 /**
  * Shared memory from an ivshmem server, whose clients interrupt each other through doorbells.
  *
@@ -79,7 +82,8 @@ export class IvshmemDoorbell implements PciDevice, IvshmemPeer {
       throw refused('master must connect to the server before any peers');
     this.pci.registerBar(REGISTERS_BAR, this.#registers.region(), { type: 'memory' });
     this.#msix = this.#createMsiX(vectors);
-    registerMemoryBar(this.pci, 'ivshmem.bar2', client.memory);
+    const memory = this.#context.memories.add(OWN_MEMORY, client.memory);
+    registerMemoryBar(this.pci, 'ivshmem.bar2', memory);
     this.#registers.doorbells = client;
     this.#master = master;
     this.#unblock = blockAsPeer(this.#context, master);
@@ -98,6 +102,7 @@ export class IvshmemDoorbell implements PciDevice, IvshmemPeer {
     this.#unblock();
     this.#registers.doorbells = undefined;
     this.pci.close();
+    this.#context.memories.remove(OWN_MEMORY);
     this.#msix = undefined;
     this.#client?.close();
     this.#client = undefined;

@@ -9,6 +9,9 @@ import { PciFunction } from '../pci/function.js';
 import type { PciDevice } from '../pci/function.js';
 import type { IvshmemPlainProperties } from './properties.js';
 
+/** As the property says. */
+const OWN_MEMORY = 'memdev';
+
 /**
  * Shared memory in a BAR, without a server and thus without interrupts.
  *
@@ -45,7 +48,8 @@ export class IvshmemPlain implements PciDevice {
     this.#claimed = memdev;
     try {
       this.pci.registerBar(REGISTERS_BAR, this.#registers.region(), { type: 'memory' });
-      registerMemoryBar(this.pci, `ivshmem ${memdev.id}`, memdev.memory);
+      const memory = this.#context.memories.add(OWN_MEMORY, memdev.memory);
+      registerMemoryBar(this.pci, `ivshmem ${memdev.id}`, memory);
     } catch (error) {
       this.unrealize();
       throw error;
@@ -57,6 +61,7 @@ export class IvshmemPlain implements PciDevice {
   unrealize(): void {
     this.#unblock();
     this.pci.close();
+    this.#context.memories.remove(OWN_MEMORY);
     this.#claimed?.release();
     this.#claimed = undefined;
   }

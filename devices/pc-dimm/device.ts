@@ -1,9 +1,13 @@
 import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState } from '../core/device.js';
+import type { HostMemory } from '../core/host-memory.js';
 import type { MemdevBackend } from '../core/memdev.js';
 import type { MemoryDevice, MemoryDevicePart } from '../core/memory-device.js';
 import type { PropertyValues } from '../core/property.js';
 import type { PcDimmProperties } from './properties.js';
+
+/** As the property says. */
+const OWN_MEMORY = 'memdev';
 
 /**
  * A memory module in a slot of the board: volatile (pc-dimm) or persistent (nvdimm).
@@ -12,30 +16,38 @@ import type { PcDimmProperties } from './properties.js';
  */
 export class PcDimm implements MemoryDevice {
   readonly memoryDevice: MemoryDevicePart;
-  readonly #path: string;
+  readonly #context: DeviceContext;
   #claimed: MemdevBackend | undefined;
+  #memory: HostMemory | undefined;
 
   constructor(
     context: DeviceContext,
     kind: 'dimm' | 'nvdimm',
     properties: PropertyValues<typeof PcDimmProperties>,
   ) {
-    this.#path = context.path;
+    this.#context = context;
     const { memdev, node, slot, addr } = properties;
     const findMemdev = (): MemdevBackend => {
       if (memdev === undefined) throw refused("'memdev' property must be set");
       return memdev;
     };
-    this.memoryDevice = { kind, id: context.id, findMemdev, node, slot, addr };
+    const memory = (): HostMemory => {
+      if (this.#memory === undefined) throw new Error('memory module that is not realized');
+      return this.#memory;
+    };
+    this.memoryDevice = { kind, id: context.id, findMemdev, memory, node, slot, addr };
   }
 
   /** @throws QmpError without a memdev, or when it is busy */
   realize(): void {
     const memdev = this.memoryDevice.findMemdev();
-    memdev.claim(this.#path);
+    memdev.claim(this.#context.path);
     this.#claimed = memdev;
+    this.#memory = this.#context.memories.add(OWN_MEMORY, memdev.memory);
   }
   unrealize(): void {
+    this.#context.memories.remove(OWN_MEMORY);
+    this.#memory = undefined;
     this.#claimed?.release();
     this.#claimed = undefined;
   }

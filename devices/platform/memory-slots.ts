@@ -141,11 +141,13 @@ export class MemorySlots {
   /** Takes the slot and makes the memory appear. */
   plug(device: MemoryDevice): void {
     const part = device.memoryDevice;
-    const { memory, id } = part.findMemdev();
+    const { id } = part.findMemdev();
     const region =
-      part.kind === 'virtio-mem' ? part.region() : MemoryRegion.ram(`dimm ${id}`, { memory });
+      part.kind === 'virtio-mem'
+        ? part.region()
+        : MemoryRegion.ram(`dimm ${id}`, { memory: part.memory() });
     this.#memory.root.add(region, part.addr);
-    this.#plugged.set(device, { part, size: memory.size, region, pending: false });
+    this.#plugged.set(device, { part, size: region.size, region, pending: false });
   }
   unplug(device: MemoryDevice): void {
     const plugged = this.#plugged.get(device);

@@ -15,6 +15,9 @@ import { MsiX } from '../pci/msix.js';
 import type { ShmPciProperties } from './properties.js';
 import { IDENTITY, REGISTERS, REGISTERS_SIZE, STATUS_VECTORS } from './registers.js';
 
+/** The memory of property `memdev`, or of the server. */
+const OWN_MEMORY = 'memory';
+
 type PropertySet = PropertyValues<typeof ShmPciProperties>;
 
 /** Bits of STATUS and MASK for one vector; none for vectors that have no bit. */
@@ -98,13 +101,14 @@ export class ShmPci implements PciDevice, IvshmemPeer {
     });
     this.pci.registerBar(REGISTERS_BAR, registers, { type: 'memory' });
     this.#msix = new MsiX(this.pci, { vectors: this.#properties.vectors, bar: MSIX_BAR });
-    registerMemoryBar(this.pci, 'shm-pci memory', memory);
+    registerMemoryBar(this.pci, 'shm-pci memory', this.#context.memories.add(OWN_MEMORY, memory));
     this.#resetRegisters();
   }
 
   unrealize(): void {
     this.#unblock();
     this.pci.close();
+    this.#context.memories.remove(OWN_MEMORY);
     this.#msix = undefined;
     this.#memory = undefined;
     this.#client?.close();

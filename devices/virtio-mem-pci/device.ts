@@ -22,6 +22,8 @@ import {
 
 type PropertySet = PropertyValues<typeof VirtioMemPciProperties>;
 
+/** As the property says. */
+const OWN_MEMORY = 'memdev';
 const hex = (value: bigint): string => `0x${value.toString(16)}`;
 const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b);
 
@@ -134,7 +136,8 @@ export class VirtioMemPci implements PciDevice, MemoryDevice {
     if (memdev.inUse) throw refused(`'memdev' property specifies a busy memdev: ${memdev.id}`);
     memdev.claim(this.#context.path);
     this.#claimed = memdev;
-    this.#memory = new PluggedMemory(memdev.memory, `virtio-mem ${memdev.id}`);
+    const memory = this.#context.memories.add(OWN_MEMORY, memdev.memory);
+    this.#memory = new PluggedMemory(memory, `virtio-mem ${memdev.id}`);
     try {
       this.#addCapabilities();
     } catch (error) {
@@ -156,6 +159,7 @@ export class VirtioMemPci implements PciDevice, MemoryDevice {
 
   unrealize(): void {
     this.pci.close();
+    this.#context.memories.remove(OWN_MEMORY);
     this.#memory = undefined;
     this.#claimed?.release();
     this.#claimed = undefined;

@@ -22,6 +22,9 @@ import { BAR, LAST_VIRTIO_ID, LEGACY_REGIONS } from './registers.js';
  */
 const LISTED = { withMsix: 3, without: 4 } as const;
 
+/** As the property says. */
+const memoryName = (region: number): string => `memdev${String(region)}`;
+
 /**
  * A virtio device that is nothing but shared memory: no queues, up to 16 regions in one BAR.
  *
@@ -79,7 +82,9 @@ export class VirtioShmemPci implements PciDevice {
     const { vectors } = this.#properties;
     const config = deviceConfig(regions);
     registerRegisterBar(fn, BAR.REGISTERS, { transport: this.#transport, config: () => config });
-    const memory = memoryBar(regions);
+    const memory = memoryBar(regions, ({ number, memdev }) =>
+      this.#context.memories.add(memoryName(number), memdev.memory),
+    );
     fn.registerBar(BAR.MEMORY, memory, { type: 'memory', bits64: true, prefetch: true });
     if (vectors > 0) new MsiX(fn, { vectors, bar: BAR.MSIX });
     const listed = vectors > 0 ? LISTED.withMsix : LISTED.without;
@@ -92,6 +97,7 @@ export class VirtioShmemPci implements PciDevice {
 
   unrealize(): void {
     this.pci.close();
+    for (const number of REGION_NUMBERS) this.#context.memories.remove(memoryName(number));
     for (const memdev of this.#claimed.splice(0)) memdev.release();
   }
 

@@ -1,4 +1,5 @@
 import { refused } from '../../schema/error.js';
+import type { HostMemory } from '../core/host-memory.js';
 import type { MemdevBackend } from '../core/memdev.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import type { PropertyValues } from '../core/property.js';
@@ -50,13 +51,22 @@ export const placeRegions = (
   return regions;
 };
 
-/** The memory BAR: the regions, and nothing between them. */
-export const memoryBar = (regions: readonly SharedRegion[]): MemoryRegion => {
+/**
+ * The memory BAR: the regions, and nothing between them.
+ *
+ * @param memoryOf what the BAR shows of a region
+ */
+export const memoryBar = (
+  regions: readonly SharedRegion[],
+  memoryOf: (region: SharedRegion) => HostMemory,
+): MemoryRegion => {
   const last = regions.at(-1);
   const size = powerOfTwoAbove(last === undefined ? PAGE : last.offset + last.size);
   const container = MemoryRegion.container('virtio-shmem memory', size);
-  for (const { memdev, offset } of regions)
-    container.add(MemoryRegion.ram(`virtio-shmem ${memdev.id}`, { memory: memdev.memory }), offset);
+  for (const region of regions) {
+    const ram = MemoryRegion.ram(`virtio-shmem ${region.memdev.id}`, { memory: memoryOf(region) });
+    container.add(ram, region.offset);
+  }
   return container;
 };
 

@@ -161,7 +161,7 @@ t.test(
     b.run(ATTACH, 0x2000n, 0n);
     t.equal(b.message(), true);
     t.equal(openFiles(path), 1);
-    t.equal(mappings(path), 2);
+    t.equal(mappings(path), 1);
     b.write('INT_STATUS', 0xffn);
     b.device.unrealize();
     t.equal(b.message(), false);
@@ -270,7 +270,9 @@ t.test('memory is real', needsNative, async (t) => {
     b.run(ATTACH, PAGE, 0x7000n);
     const piece = b.device.pci.bars.find(({ index }) => index === 2)?.region.subregions[0];
     t.equal(piece?.region.kind, 'ram');
-    t.equal(piece?.region.host?.memory.descriptor?.offset, 0x7000n);
+    const host = piece?.region.host;
+    t.equal((host?.memory.descriptor?.offset ?? 0n) + (host?.offset ?? 0n), 0x7000n);
+    t.ok(host?.memory.descriptor);
   });
 });
 
@@ -279,4 +281,40 @@ t.test('on a conventional bus it has no PCI Express capability', needsNative, as
   const b = MdeviceBench.started(t, properties, { express: false, typeName: 'PCI' });
   t.equal(b.device.pci.findCapability(0x10), undefined);
   t.equal(b.run(ATTACH, PAGE, 0n), EVENT.ATTACHED);
+});
+
+t.test('what can be attached of a file is the own memory of the device', needsNative, async (t) => {
+  const listed = (b: MdeviceBench) =>
+    b.memories.list.map(({ name, memory }) => [name, memory.descriptor?.offset, memory.size]);
+  t.strictSame(listed(bench(t)), [['window', 0n, 0x10000n]]);
+  const limited = { 'window-offset': 0x2800n, 'window-size': 0x4000n };
+  t.strictSame(listed(bench(t, limited)), [['window', 0x3000n, 0x3000n]]);
+  const path = backingFile(t, 0x2000);
+  fs.truncateSync(path, 0x1800);
+  const started = (properties: object) => MdeviceBench.started(t, { ...SMALL, ...properties });
+  t.strictSame(listed(started({ 'mem-path': path })), [['window', 0n, 0x1000n]]);
+  t.strictSame(listed(started({ 'mem-path': path, 'window-offset': 0x1000n })), []);
+  t.strictSame(listed(started({ 'mem-path': '/dev/zero', 'window-size': 0x1000n })), []);
+});
+
+t.test('own memory tells what was written through attachments', needsNative, async (t) => {
+  const b = bench(t, { 'window-offset': 0x1000n });
+  const written: [bigint, number][] = [];
+  const [window] = b.memories.list;
+  window?.memory.onWrite((offset, length) => void written.push([offset, length]));
+  b.run(ATTACH, PAGE, 0x7000n);
+  b.device.pci.writeBar(2, 0x10, 8, 0x1122n);
+  t.strictSame(written, [[0x6010n, 8]]);
+  t.equal(window?.memory.readInt(0x6010n, 8), 0x1122n);
+});
+
+t.test('a piece that the file has grown by is attached all the same', needsNative, async (t) => {
+  const path = backingFile(t, 0x1000);
+  const b = MdeviceBench.started(t, { ...SMALL, 'mem-path': path });
+  t.equal(b.fresh(ATTACH, PAGE, 0x1000n), EVENT.NO_MEMORY);
+  fs.truncateSync(path, 0x2000);
+  t.equal(b.fresh(ATTACH, PAGE, 0x1000n), EVENT.ATTACHED);
+  b.device.pci.writeBar(2, 0, 1, 0x5an);
+  t.equal(fs.readFileSync(path)[0x1000], 0x5a);
+  t.equal(b.memories.size, 0x1000n);
 });

@@ -7,12 +7,10 @@ import { COMMAND, CONFIG } from '../../devices/pci/registers.js';
 import { fakeContext } from '../support/device-context.js';
 import { fakeMemdev, fakeRoot } from '../support/pci.js';
 
-const context = fakeContext();
-
 /** A realized device at slot 4 of a conventional root bus. */
 const device = (memdev = fakeMemdev()) => {
   const root = fakeRoot({ express: false, typeName: 'PCI' });
-  const dev = new IvshmemPlain(context, { memdev, master: 'off' });
+  const dev = new IvshmemPlain(fakeContext(), { memdev, master: 'off' });
   root.bus.attach(dev.pci, 32);
   dev.realize();
   dev.reset('cold');
@@ -102,7 +100,7 @@ t.test('reset clears the registers and keeps the memory (vector 9)', async (t) =
 
 t.test('a memdev that cannot be used leaves nothing behind (vector 39)', async (t) => {
   const make = (memdev: MemdevBackend | undefined): IvshmemPlain =>
-    new IvshmemPlain(context, { memdev, master: 'off' });
+    new IvshmemPlain(fakeContext(), { memdev, master: 'off' });
   t.throws(() => make(undefined).realize(), {
     class: 'GenericError',
     message: "You must specify a 'memdev'",
@@ -115,13 +113,13 @@ t.test('a memdev that cannot be used leaves nothing behind (vector 39)', async (
 
 t.test('a memdev serves one device at a time, and the next one after it', async (t) => {
   const { dev, memdev } = device();
-  t.equal(memdev.owner(), context.path);
-  const second = new IvshmemPlain(context, { memdev, master: 'off' });
+  t.equal(memdev.owner(), fakeContext().path);
+  const second = new IvshmemPlain(fakeContext(), { memdev, master: 'off' });
   t.throws(() => second.realize(), {
     class: 'GenericError',
     message: "can't use already busy memdev: m1",
   });
-  t.equal(memdev.owner(), context.path, 'the first one keeps it');
+  t.equal(memdev.owner(), fakeContext().path, 'the first one keeps it');
   dev.unrealize();
   dev.unrealize();
   t.equal(memdev.owner(), undefined);
@@ -146,7 +144,7 @@ t.test('the types are listed with their parents', async (t) => {
       ['ivshmem-plain', 'ivshmem-common', undefined],
     ],
   );
-  t.match(ivshmemPlain.create(context, { memdev: undefined, master: 'off' }), {
+  t.match(ivshmemPlain.create(fakeContext(), { memdev: undefined, master: 'off' }), {
     pci: { devfn: 0 },
   });
 });

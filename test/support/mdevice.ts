@@ -1,6 +1,8 @@
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import type { Test } from 'tap';
+import { Activity } from '../../devices/core/activity.js';
+import { OwnMemories } from '../../devices/core/own-memory.js';
 import { DynamicMdevice } from '../../devices/dynamic-mdevice/device.js';
 import { dynamicMdevice } from '../../devices/dynamic-mdevice/index.js';
 import { REGISTERS, ring } from '../../devices/dynamic-mdevice/registers.js';
@@ -62,6 +64,8 @@ export class MdeviceBench {
   readonly emitted: Emitted[] = [];
   readonly messages = new MessageReceiver();
   readonly timers = new FakeTimers();
+  readonly activity = new Activity();
+  readonly memories = new OwnMemories(this.activity);
   #access: FunctionAccess | undefined;
 
   constructor(properties: Properties, bus: Partial<PciBusOptions> = {}) {
@@ -76,6 +80,8 @@ export class MdeviceBench {
       path: '/machine/peripheral/md0',
       typeName: 'dynamic-mdevice',
       clock: new FakeClock(),
+      activity: this.activity,
+      memories: this.memories,
       hostMemory: new NativeHostMemory(loader),
       emit: ({ name }: { name: string }, data: unknown) =>
         void this.emitted.push({ event: name, data }),
