@@ -18,6 +18,8 @@ import { pcieRootPort } from './pcie-root-port/index.js';
 import { pxbCxl } from './pxb-cxl/index.js';
 import { pxb, pxbPcie } from './pxb-pcie/index.js';
 import { shmPci } from './shm-pci/index.js';
+import { stateSample } from './state-sample/index.js';
+import { vfioState } from './vfio-state/index.js';
 import { virtioMemPci } from './virtio-mem-pci/index.js';
 import { virtioShmemPci } from './virtio-shmem-pci/index.js';
 
@@ -44,6 +46,8 @@ export const userDeviceTypes: readonly DeviceType[] = [
   pxbCxl,
   pxbPcie,
   shmPci,
+  stateSample,
+  vfioState,
   virtioMemPci,
   virtioShmemPci,
 ];

@@ -6,6 +6,7 @@ import * as control from './control.js';
 import * as cxl from './cxl.js';
 import * as cxlPools from './cxl-pools.js';
 import * as descriptors from './descriptors.js';
+import * as deviceState from './device-state.js';
 import * as events from './events.js';
 import * as guest from './guest.js';
 import * as humanMonitor from './human-monitor.js';
@@ -30,6 +31,7 @@ export const subjects: readonly Subject[] = [
   { title: 'Devices', module: qdev },
   { title: 'PCI', module: pci },
   { title: 'Memory', module: memory },
+  { title: 'Device state', module: deviceState },
   { title: 'CXL', module: cxl },
   { title: 'CXL pools', module: cxlPools },
   { title: 'Character devices', module: chardev },

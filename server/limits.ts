@@ -124,6 +124,12 @@ export const LIMITS = {
     max: 65_536,
     doc: 'register and configuration writes that wait while their device is stopped; further ones are dropped and counted',
   },
+  'state-pass-bytes': {
+    default: 64 * MiB,
+    min: 4096,
+    max: 1024 * MiB,
+    doc: 'bytes of device memory that a pass, a snapshot or a load of a device state holds; a pass leaves more to the next one, the others are refused with EFBIG',
+  },
   'http-connections': {
     default: 1024,
     min: 1,

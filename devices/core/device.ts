@@ -6,6 +6,7 @@ import type { CharDevices } from './char-device.js';
 import type { Clock } from './clock.js';
 import type { EventNotifiers } from './event-notifier.js';
 import type { Handover } from './handover.js';
+import type { StateControl } from '../state/control.js';
 import type { HostMemoryService } from './host-memory.js';
 import type { HostTimer } from './host-timer.js';
 import type { OwnMemories } from './own-memory.js';
@@ -29,6 +30,17 @@ export interface DeviceState {
   [field: string]: StateValue;
 }
 
+/** A device's configuration as bytes. */
+export interface StateImage {
+  save(): Uint8Array;
+  /** @throws QmpError, with nothing changed, when the bytes are not of such a device */
+  load(bytes: Uint8Array): void;
+  /** Bytes, where there are always as many. */
+  readonly capacity?: number;
+  /** Capabilities of the device state beyond which the device has none. */
+  readonly capabilities?: number;
+}
+
 /**
  * A device model. `realize` once, `reset` any number of times, `unrealize` once; `unrealize` is the
  * exact reverse of `realize`, and a `realize` that throws leaves nothing behind.
@@ -44,6 +56,8 @@ export interface Device {
   save(): DeviceState;
   /** @throws QmpError and changes nothing when the state does not fit this device */
   load(state: DeviceState): void;
+  /** The configuration as bytes of its own, for a device whose regions show no checked format. */
+  readonly stateImage?: StateImage;
   /** Present when the two ends of a migration share something that only one may have. */
   readonly handover?: Handover | undefined;
   /** By name; other properties answer what they were set to. */
@@ -82,6 +96,12 @@ export interface DeviceContext {
   readonly sharedObjects: SharedObjects;
   /** For bridges and expanders; undefined where there is no PCI. */
   readonly platform?: PlatformServices;
+  /**
+   * The state of another device, by id or path.
+   *
+   * @throws QmpError when there is none, or it is that of this device or of another vfio-state
+   */
+  stateTarget(name: string): StateControl;
   /** Whether the machine waits for a migration to come in. */
   awaitsMigration(): boolean;
   /** Keeps the machine from being migrated, for `reason`; returns the end of that. */

@@ -14,6 +14,7 @@ import { chardevHandlers } from './chardev.js';
 import { controlHandlers, type ControlServices } from './control.js';
 import { cxlHandlers } from './cxl.js';
 import { cxlPoolHandlers } from './cxl-pools.js';
+import { deviceStateHandlers } from './device-state.js';
 import { descriptorHandlers } from './descriptors.js';
 import { eventHandlers } from './events.js';
 import { guestHandlers } from './guest.js';
@@ -62,6 +63,7 @@ export const commandTable = (native: ControlServices['native']): CommandTable =>
     ...cxlHandlers,
     ...cxlPoolHandlers,
     ...descriptorHandlers,
+    ...deviceStateHandlers,
     ...eventHandlers,
     ...guestHandlers,
     ...humanMonitorHandlers,

@@ -4,6 +4,7 @@ import { asMemoryDevice, type MemoryDevice } from '../../devices/core/memory-dev
 import type { OwnMemories } from '../../devices/core/own-memory.js';
 import { asPciDevice, type PciDevice } from '../../devices/pci/function.js';
 import { refused } from '../../schema/error.js';
+import type { StateControl } from '../../devices/state/control.js';
 import type { PropertyBag } from './device-properties.js';
 import type { QomObject } from './qom.js';
 
@@ -16,6 +17,8 @@ export interface DeviceEntry {
   readonly activity: Activity;
   /** The memory that is part of its state. */
   readonly memories: OwnMemories;
+  /** Its state as clients of the device state see it; made when it is asked for. */
+  readonly state: StateControl;
   readonly pci: PciDevice | undefined;
   /** A piece of guest memory: a module in a slot, or, on a bus, a resizable one. */
   readonly memory: MemoryDevice | undefined;

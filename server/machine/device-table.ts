@@ -11,6 +11,8 @@ import {
 import type { HostMemoryService } from '../../devices/core/host-memory.js';
 import type { MemorySlots } from '../../devices/platform/memory-slots.js';
 import type { BoardDevice, Platform } from '../../devices/platform/platform.js';
+import type { StateControl } from '../../devices/state/control.js';
+import { DEFAULT_LENGTHS } from '../../devices/state/regions.js';
 import { deviceNotFound, refused } from '../../schema/error.js';
 import { findBus, type BusTree } from './buses.js';
 import { BusObject } from './bus-object.js';
@@ -48,6 +50,7 @@ export interface DeviceTableOptions {
   readonly log: Log;
   /** Cold-plug is over: what comes now is hot-plugged. */
   readonly ready: () => boolean;
+  readonly stateControl: (entry: DeviceEntry) => StateControl;
   /** A device has left; `DEVICE_DELETED` is due. */
   readonly deleted: (entry: DeviceEntry, path: string) => void;
 }
@@ -132,7 +135,7 @@ export class DeviceTable implements BusTree {
     const bag = new PropertyBag(type, this.#options.root, this.#options.types);
     const { activity } = board.device.pci;
     const life = { activity, memories: new OwnMemories(activity) };
-    const entry = entryOf(
+    const entry = this.#entryOf(
       { id: undefined, type, device: board.device, object, properties: bag, hotplugged: false },
       life,
     );
@@ -255,7 +258,23 @@ export class DeviceTable implements BusTree {
     const device = type.create(context, bag.values() as PropertyValues<Properties>);
     const object = new QomObject(type.name, device);
     above.addChild(name, object);
-    return entryOf({ id, type, device, object, properties: bag, hotplugged }, context);
+    return this.#entryOf({ id, type, device, object, properties: bag, hotplugged }, context);
+  }
+  #entryOf(made: Made, { activity, memories }: Life): DeviceEntry {
+    const { stateControl } = this.#options;
+    let state: StateControl | undefined;
+    const entry: DeviceEntry = {
+      ...made,
+      activity,
+      memories,
+      get state() {
+        return (state ??= stateControl(entry));
+      },
+      pci: pciPart(made.device),
+      memory: memoryPart(made.device),
+      realized: false,
+    };
+    return entry;
   }
   async #plug(entry: DeviceEntry, bus: PciBus): Promise<void> {
     const pci = entry.pci;
@@ -304,6 +323,7 @@ export class DeviceTable implements BusTree {
     }
   }
   #settle(entry: DeviceEntry, bus: PciBus): void {
+    if (entry.properties.value('x-vfio-state') === true) entry.state.attachRegions(DEFAULT_LENGTHS);
     entry.realized = true;
     this.#entries.add(entry);
     if (entry.memory !== undefined) this.#options.memorySlots().plug(entry.memory);
@@ -324,6 +344,7 @@ export class DeviceTable implements BusTree {
   #unplug(entry: DeviceEntry): void {
     const { pci } = entry;
     const bus = pci?.pci.bus;
+    entry.state.close();
     const done = entry.device.unrealize();
     if (done instanceof Promise)
       done.catch((error: unknown) => {
@@ -355,18 +376,7 @@ const undefinedUnlessFound = (result: ReturnType<typeof resolvePath>): QomObject
   result.kind === 'found' ? result.object : undefined;
 
 type Made = Pick<DeviceEntry, 'id' | 'type' | 'device' | 'object' | 'properties' | 'hotplugged'>;
-
-const entryOf = (
-  made: Made,
-  { activity, memories }: Pick<DeviceEntry, 'activity' | 'memories'>,
-): DeviceEntry => ({
-  ...made,
-  activity,
-  memories,
-  pci: pciPart(made.device),
-  memory: memoryPart(made.device),
-  realized: false,
-});
+type Life = Pick<DeviceEntry, 'activity' | 'memories'>;
 
 /** The type of a board device: there is nothing to set on it, and nobody can make another. */
 const boardType = (board: BoardDevice): DeviceType => ({

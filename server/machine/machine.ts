@@ -27,6 +27,8 @@ import { hostTimer } from '../host-timer.js';
 import type { Limits } from '../limits.js';
 import type { RootLog } from '../log.js';
 import { exposeCxl } from './cxl-properties.js';
+import type { StateControl } from '../../devices/state/control.js';
+import { stateControl } from './device-state.js';
 import type { DeviceEntry } from './device-entry.js';
 import type { CharTable } from '../chardev/table.js';
 import { DescriptorSets } from './descriptor-sets.js';
@@ -168,6 +170,11 @@ export class Machine {
       globals: (type) => this.#globalsFor(type),
       log: options.log,
       ready: () => this.#ready,
+      stateControl: (entry) =>
+        stateControl(entry, {
+          passBytes: options.limits['state-pass-bytes'],
+          emit: options.emit,
+        }),
       deleted: (entry, path) => this.#deviceDeleted(entry, path),
     });
   }
@@ -303,6 +310,7 @@ export class Machine {
       hostTimer,
       eventNotifiers: this.options.eventNotifiers,
       sharedObjects: this.options.sharedObjects,
+      stateTarget: (name) => this.#stateTarget(name, entry),
       awaitsMigration: () => this.runState.status === 'inmigrate',
       blockMigration: (reason) => this.migrationBlockers.add(reason),
       chardevs: this.options.chardevs,
@@ -316,6 +324,14 @@ export class Machine {
       emit: this.options.emit,
       platform: this.platform,
     };
+  }
+  #stateTarget(name: string, by: Pick<DeviceContext, 'id' | 'path'>): StateControl {
+    if (name === by.id || name === by.path)
+      throw refused(`device '${name}' cannot show a state of its own`);
+    const { type, state } = this.devices.find(name);
+    if (type.name === 'vfio-state')
+      throw refused(`device '${name}' is a vfio-state: it has no state to show`);
+    return state;
   }
   /** What stops one device, and what goes along when it is saved. */
   #life(): Pick<DeviceContext, 'clock' | 'activity' | 'memories'> {

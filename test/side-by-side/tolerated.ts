@@ -132,6 +132,14 @@ export const tolerated: readonly Tolerated[] = [
   },
   ...['x-pcie-err-unc-mask', 'x-pcie-ari-nextfn-1', 'x-max-bounce-buffer-size'].map(laterProperty),
   ...['sriov-pf', 'x-pcie-ext-tag'].map(laterProperty),
+  {
+    request: PROPERTIES,
+    path: /^return\.x-vfio-state$/,
+    qemu: ABSENT,
+    qmemd: /"name": "x-vfio-state"/,
+    what: 'every PCI device can have regions of its state',
+    see: 'docs/differences.md M36',
+  },
   ...['legacy-addr', 'legacy-memdev'].map(legacyProperty),
   {
     request: /"qom-list"/,

@@ -31,6 +31,7 @@ export const fakeContext = ({
   chardevs: { claim: none },
   eventNotifiers: { check: none, adopt: none, discard: none },
   sharedObjects: { open: none, create: none },
+  stateTarget: none,
   awaitsMigration: () => false,
   blockMigration: () => () => undefined,
   askGuest: none,
