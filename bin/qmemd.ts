@@ -28,7 +28,6 @@ const endpointsOf = (options: Options): MonitorEndpoint[] =>
 const checkSupported = (options: Options): void => {
   if (options.daemonize && endpointsOf(options).some(({ kind }) => kind === 'stdio'))
     throw new Error('cannot use stdio with -daemonize');
-  if (options.incoming !== undefined) throw new Error('-incoming: not supported by this version');
 };
 
 const DEMO_LISTEN = { host: '127.0.0.1', port: 7710 };

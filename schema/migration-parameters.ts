@@ -1,7 +1,7 @@
 import { alternate, arr, bool, command, enumeration, int, nul, object, opt, str } from './lang.js';
 
 /**
- * Parameters of migration: stored, checked and reported. There is no migration that uses them.
+ * Parameters of migration. max-bandwidth and downtime-limit are used; others are stored and reported.
  *
  * @see reference/clients.md §2.6 save
  */

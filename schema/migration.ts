@@ -1,8 +1,8 @@
-import { arr, bool, command, enumeration, int, num, object, opt, str } from './lang.js';
+import { arr, bool, command, enumeration, event, int, num, object, opt, str } from './lang.js';
 import { SocketAddress } from './socket-address.js';
 
 /**
- * Migration, of which there is only what clients ask before they know that there is none.
+ * Migration of a machine to another daemon of this host, or to a file.
  *
  * @see reference/qmp-protocol.md §8.3
  */
@@ -89,8 +89,46 @@ export const queryMigrate = command('query-migrate', {
   returns: MigrationInfo,
 });
 export const migrateCancel = command('migrate_cancel', {
-  doc: 'Cancel a migration; no effect when there is none.',
+  doc: 'Cancel a migration; no effect when there is none. Refused once the destination was told to run.',
   since: '0.1',
+});
+const uri = str(
+  'unix:PATH, tcp:HOST:PORT on loopback, file:PATH, or fd:NAME of a descriptor of getfd',
+);
+export const migrate = command('migrate', {
+  doc: 'Send the machine elsewhere. Returns at once; query-migrate and events tell how it goes.',
+  since: '0.1',
+  args: {
+    uri,
+    blk: opt(bool('copy disks: there are none')),
+    inc: opt(bool('copy what changed of disks: there are none')),
+    detach: opt(bool('without effect: it is always in the background')),
+    resume: opt(bool('go on with a paused migration, which there never is')),
+  },
+});
+export const migrateIncoming = command('migrate-incoming', {
+  doc: 'Wait for a machine. Of a daemon started with -incoming, or after an incoming migration failed.',
+  since: '0.1',
+  args: { uri },
+});
+export const migrateContinue = command('migrate-continue', {
+  doc: 'Go on with a migration that waits, as capability pause-before-switchover makes it.',
+  since: '0.1',
+  args: { state: MigrationStatus },
+});
+export const migrateStartPostcopy = command('migrate-start-postcopy', {
+  doc: 'Switch to postcopy, which there is not.',
+  since: '0.1',
+});
+export const Migration = event('MIGRATION', {
+  doc: 'A migration got into another status. With capability events only.',
+  since: '0.1',
+  data: { status: MigrationStatus },
+});
+export const MigrationPass = event('MIGRATION_PASS', {
+  doc: 'The source begins to send what has changed since the pass before. With capability events only.',
+  since: '0.1',
+  data: { pass: int('int', 'number of the pass, from 1') },
 });
 
 export const MigrationCapability = enumeration(
@@ -118,7 +156,7 @@ export const MigrationCapability = enumeration(
     'zero-copy-send',
     'postcopy-preempt',
   ],
-  'What a migration may use. Stored and reported.',
+  'What a migration may use. What qmemd does not have is refused by migrate.',
   { valueFeatures: { 'x-colo': ['unstable'], 'x-ignore-shared': ['unstable'] } },
 );
 export const MigrationCapabilityStatus = object('MigrationCapabilityStatus', {

@@ -89,6 +89,8 @@ export interface MachineConfig {
   readonly guestPolicy: GuestPolicy;
   /** `-S`: wait for `cont`. */
   readonly paused: boolean;
+  /** `-incoming`: the machine comes from there, or, for `defer`, from where `migrate-incoming` says. */
+  readonly incoming?: string | undefined;
   /** Wait for `x-exit-preconfig` before the board is built. Default false. */
   readonly preconfig?: boolean;
   readonly globals: readonly GlobalSetting[];

@@ -112,6 +112,18 @@ export const LIMITS = {
     max: 1024 * MiB,
     doc: 'bytes of the peer of a character device that are read before a device listens, each descriptor as 1024; from there on it waits, and its end is not noticed',
   },
+  'migration-hello-bytes': {
+    default: 4 * MiB,
+    min: 64,
+    max: 64 * MiB,
+    doc: 'bytes in which the source of a migration says what it consists of; more is refused by the destination',
+  },
+  'migration-state-bytes': {
+    default: 256 * MiB,
+    min: 64,
+    max: 1024 * MiB,
+    doc: 'bytes of the saved registers of all devices in a migration, without their memory; more is refused by the destination',
+  },
   'websocket-frame-bytes': {
     default: 16 * MiB,
     min: 16,

@@ -55,6 +55,10 @@ export class MemoryBackend implements MemdevBackend {
   get size(): bigint {
     return this.#settings.size;
   }
+  /** False for deferred memory that nobody has used yet: it reads 0. */
+  get isSetUp(): boolean {
+    return this.#storage !== undefined;
+  }
 
   /** Whether a device holds it; `object-del` refuses then. */
   get inUse(): boolean {

@@ -137,6 +137,8 @@ export interface DeviceType<P extends Properties = Properties> {
   readonly hotpluggable?: boolean;
   /** Version of what `save` gives; raised when an older `load` would not take it. Default 1. */
   readonly stateVersion?: number;
+  /** Properties that may have other values at the destination of a migration. */
+  readonly mayDiffer?: readonly string[];
   readonly properties: P;
   create(context: DeviceContext, properties: PropertyValues<P>): Device;
 }

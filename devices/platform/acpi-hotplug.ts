@@ -1,10 +1,12 @@
 import { refused } from '../../schema/error.js';
 import type { AddressSpace } from '../core/address-space.js';
+import type { DeviceState } from '../core/device.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import type { HotplugController, PciBus } from '../pci/bus.js';
 import type { PciFunction } from '../pci/function.js';
 import { expired, type PendingUnplug } from '../pci/hotplug.js';
 import type { PlatformHost } from './platform.js';
+import { savedBits, savedList, savedNumber } from './saved-numbers.js';
 
 /** Offsets from the base port; reference/pci-and-memory-devices.md §1.14. */
 const REGISTER = { UP: 0x00, DOWN: 0x04, EJECT: 0x08, REMOVABLE: 0x0c, SELECT: 0x10, INDEX: 0x14 };
@@ -14,6 +16,7 @@ const MAX_BUSES = 256;
 /** Largest firmware index of an onboard device. */
 const MAX_ACPI_INDEX = 16383;
 const ALL_SLOTS = 0xffff_ffffn;
+const ALL_BITS = 0xffff_ffff_ffff_ffffn;
 
 /** The slots of one bus. Masks have one bit per slot. */
 interface SlotBus {
@@ -144,6 +147,46 @@ export class AcpiHotplug implements HotplugController {
     const slot = slotBit(fn);
     ports().write(base + BigInt(REGISTER.SELECT), 4, BigInt(bsel));
     ports().write(base + BigInt(REGISTER.EJECT), 4, slot);
+  }
+
+  save(): DeviceState {
+    return {
+      selected: this.#selected,
+      index: this.#index,
+      buses: [...this.#buses].map(([bsel, { up, down }]) => ({ bsel, up, down })),
+      pending: [...this.#pending].flatMap(([fn, { expiresMs }]) => {
+        const bsel = fn.bus && this.bsel(fn.bus);
+        return bsel === undefined ? [] : [{ bsel, devfn: fn.devfn, expiresMs }];
+      }),
+    };
+  }
+  /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
+  prepareLoad(state: DeviceState): () => void {
+    const selected = savedNumber(state, 'selected', 0xffff_ffff);
+    const index = savedBits(state, 'index', ALL_BITS);
+    const masks = savedList(state, 'buses').map((bus) => ({
+      entry: this.#savedBus(bus),
+      up: savedBits(bus, 'up', ALL_SLOTS),
+      down: savedBits(bus, 'down', ALL_SLOTS),
+    }));
+    const pending = savedList(state, 'pending').map((one) => {
+      const fn = this.#savedBus(one).bus.function(savedNumber(one, 'devfn', 0xff));
+      if (fn === undefined) throw refused('a device that is to leave is not there');
+      return [fn, { expiresMs: savedBits(one, 'expiresMs', ALL_BITS) }] as const;
+    });
+    return () => {
+      this.#selected = selected;
+      this.#index = index;
+      for (const { entry, up, down } of masks) Object.assign(entry, { up, down });
+      this.#pending.clear();
+      for (const [fn, one] of pending) this.#pending.set(fn, one);
+    };
+  }
+  #savedBus(state: DeviceState): SlotBus {
+    const bsel = savedNumber(state, 'bsel', MAX_BUSES - 1);
+    const entry = this.#buses.get(bsel);
+    if (entry === undefined) throw refused(`there is no bus with ACPI number ${String(bsel)}`);
+    return entry;
   }
 
   /** System reset: slots that wait for their eject are ejected, lowest bus and slot first. */

@@ -1,5 +1,6 @@
 import { refused } from '../../schema/error.js';
 import { AddressSpace } from '../core/address-space.js';
+import type { DeviceState } from '../core/device.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import { CxlHost } from '../cxl/host.js';
 import type { PciFunction } from '../pci/function.js';
@@ -51,6 +52,12 @@ export class Bare implements Platform {
   }
   ready(): void {
     // Nothing to number.
+  }
+  save(): DeviceState {
+    return {};
+  }
+  load(): void {
+    // Nothing to load.
   }
   reset(): void {
     // Nothing to reset.

@@ -1,5 +1,6 @@
 import { refused } from '../../schema/error.js';
 import { AddressSpace } from '../core/address-space.js';
+import type { DeviceState } from '../core/device.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import { bool } from '../core/property.js';
 import { CxlHost } from '../cxl/host.js';
@@ -14,6 +15,7 @@ import { FW_CFG_PORT, FwCfg } from './fw-cfg.js';
 import { Interrupts, PirqRouter } from './interrupts.js';
 import { boardMemory, ramEnd } from './memory-map.js';
 import { MessageReceiver } from './messages.js';
+import { savedMap, savedNumber } from './saved-numbers.js';
 import type { BoardDevice, HostBridge, Platform, PlatformOptions } from './platform.js';
 
 const IO_SPACE_SIZE = 0x1_0000n;
@@ -272,6 +274,22 @@ export class Board implements Platform {
 
   bsel(bus: PciBus): number | undefined {
     return this.#acpi?.bsel(bus);
+  }
+
+  save(): DeviceState {
+    return {
+      configAddress: this.#ports.address,
+      fwCfg: this.#fwCfg.save(),
+      ...(this.#acpi === undefined ? {} : { acpi: this.#acpi.save() }),
+    };
+  }
+  load(state: DeviceState): void {
+    const address = savedNumber(state, 'configAddress', 0xffff_ffff);
+    const fwCfg = this.#fwCfg.prepareLoad(savedMap(state['fwCfg'], 'fwCfg'));
+    const acpi = this.#acpi?.prepareLoad(savedMap(state['acpi'], 'acpi'));
+    this.#ports.address = address;
+    fwCfg();
+    acpi?.();
   }
 
   reset(): void {

@@ -57,6 +57,14 @@ export class ConfigPorts {
     this.#find = find;
   }
 
+  /** What was written to the address port; 32 bits. */
+  get address(): number {
+    return this.#address;
+  }
+  set address(address: number) {
+    this.#address = address;
+  }
+
   /** Puts the ports into the I/O space. */
   attach(io: MemoryRegion): void {
     const index = MemoryRegion.mmio('pci-conf-idx', 4n, {

@@ -1,4 +1,6 @@
+import type { DeviceState } from '../core/device.js';
 import { MemoryRegion } from '../core/memory-region.js';
+import { savedNumber } from './saved-numbers.js';
 
 /** Selector register; the data register is the port above it. */
 export const FW_CFG_PORT = 0x510n;
@@ -30,6 +32,7 @@ export class FwCfg {
   /** The two ports. */
   readonly region: MemoryRegion;
   readonly #items: ReadonlyMap<number, Uint8Array>;
+  #key = 0;
   #selected: Uint8Array | undefined;
   /** Next byte of the selected item. */
   #at = 0;
@@ -57,8 +60,22 @@ export class FwCfg {
     this.#select(KEY.SIGNATURE);
   }
 
+  save(): DeviceState {
+    return { key: this.#key, at: this.#at };
+  }
+  /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
+  prepareLoad(state: DeviceState): () => void {
+    const key = savedNumber(state, 'key', 0xffff);
+    const at = savedNumber(state, 'at', Number.MAX_SAFE_INTEGER);
+    return () => {
+      this.#select(key);
+      this.#at = at;
+    };
+  }
+
   /** A key that nothing has selects nothing, which reads 0. */
   #select(key: number): void {
+    this.#key = key;
     this.#selected = this.#items.get(key & KEY_MASK);
     this.#at = 0;
   }

@@ -1,6 +1,6 @@
 import type { AddressSpace } from '../core/address-space.js';
 import type { Clock } from '../core/clock.js';
-import type { Log } from '../core/device.js';
+import type { DeviceState, Log } from '../core/device.js';
 import type { HostMemory } from '../core/host-memory.js';
 import type { CxlConfig, CxlHost } from '../cxl/host.js';
 import type { PciBus } from '../pci/bus.js';
@@ -90,6 +90,10 @@ export interface Platform extends PlatformServices {
    * @throws QmpError when the CXL parts do not fit together
    */
   ready(): void;
+  /** What software sees of the platform itself: latches of its ports, requests for removal. */
+  save(): DeviceState;
+  /** @throws QmpError, with nothing changed, when the state does not fit */
+  load(state: DeviceState): void;
   /** System reset of the platform's own parts, after the devices; performs pending ACPI ejects. */
   reset(): void;
   /**

@@ -65,6 +65,7 @@ const bulkLength = (name: 'length' | 'data', length: number): number => {
     throw refused(`Parameter '${name}' expects at most ${String(BULK_LIMIT)} bytes`);
   return length;
 };
+
 export const guestHandlers = {
   'mem-attach': ({ id, size, offset }, { machine, client }) =>
     withMemDriver(machine, id, client.gone, (driver) => driver.attach({ size, offset })),

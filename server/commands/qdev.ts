@@ -54,11 +54,18 @@ const answerUnplug = (machine: Machine, entry: DeviceEntry): void => {
 export const requestRemoval = (machine: Machine, id: string): void =>
   answerUnplug(machine, machine.devices.requestUnplug(id));
 
+/** @throws QmpError while the devices are on their way */
+const checkStays = ({ migration }: Machine, command: string): void => {
+  if (migration.isUnderWay) throw refused(`${command} not allowed while migrating`);
+};
+
 export const qdevHandlers = {
   device_add: async (args, { machine }) => {
+    checkStays(machine, 'device_add');
     await machine.devices.add(deviceRequest(args as unknown as JsonObject));
   },
   device_del: ({ id }, { machine }) => {
+    checkStays(machine, 'device_del');
     requestRemoval(machine, id);
   },
   'device-yank': ({ id }, { machine }) => machine.devices.yank(id),

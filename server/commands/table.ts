@@ -17,6 +17,7 @@ import { cxlPoolHandlers } from './cxl-pools.js';
 import { deviceStateHandlers } from './device-state.js';
 import { descriptorHandlers } from './descriptors.js';
 import { eventHandlers } from './events.js';
+import { admitted } from './guest-side.js';
 import { guestHandlers } from './guest.js';
 import { humanMonitorHandlers } from './human-monitor.js';
 import { ivshmemHandlers } from './ivshmem.js';
@@ -81,11 +82,12 @@ export const commandTable = (native: ControlServices['native']): CommandTable =>
 
 const entryFor = (def: CommandDef, handler: AnyHandler | undefined): CommandEntry => {
   if (handler === undefined) throw new Error(`no handler for command ${def.name}`);
+  const run = admitted(def.name, handler);
   return {
     def,
     run: (args: JsonObject | undefined, context) => {
       const checked = def.gen === false ? (args ?? {}) : checkArguments(def, args);
-      return handler(checked as never, context);
+      return run(checked as never, context);
     },
   };
 };

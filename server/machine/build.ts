@@ -68,6 +68,7 @@ export const buildMachine = async (
 ): Promise<Machine> => {
   const types = new TypeRegistry(userDeviceTypes, plainTypes);
   const machine = new Machine({ ...config, ...options, types });
+  if (config.incoming !== undefined) machine.runState.awaitMigration(!config.paused);
   try {
     for (const written of config.objects)
       await tryMake(written, () => machine.objects.addUnchecked(asJson(written)));
@@ -97,6 +98,9 @@ const complete = async (machine: Machine, config: MachineConfig): Promise<void> 
       await machine.devices.add(requestOf(written));
     });
   machine.start(config.paused);
+  const { incoming } = config;
+  if (incoming !== undefined)
+    await tryMake({ origin: `-incoming ${incoming}` }, () => machine.migration.await(incoming));
 };
 
 /** A machine that cannot be created tells why, and ends. */

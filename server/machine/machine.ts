@@ -24,6 +24,7 @@ import { refused } from '../../schema/error.js';
 import type { EventData, EventDef } from '../../schema/lang.js';
 import { DeviceDeleted, DeviceUnplugGuestError } from '../../schema/qdev.js';
 import { hostTimer } from '../host-timer.js';
+import { Migration } from '../migration/migration.js';
 import type { Limits } from '../limits.js';
 import type { RootLog } from '../log.js';
 import { exposeCxl } from './cxl-properties.js';
@@ -35,9 +36,6 @@ import { DescriptorSets } from './descriptor-sets.js';
 import { DeviceTable } from './device-table.js';
 import { flushEverything } from './flush.js';
 import { GuestDrivers, wakeDriver } from './guest-drivers.js';
-import { MigrationBlockers } from './migration-blockers.js';
-import { MigrationCapabilities } from './migration-capabilities.js';
-import { StoredMigrationParameters } from './migration-parameters.js';
 import { NumaNodes } from './numa.js';
 import { ObjectTable } from './object-table.js';
 import { QomObject } from './qom.js';
@@ -109,11 +107,7 @@ export class Machine {
   readonly drivers = new GuestDrivers();
   readonly descriptorSets = new DescriptorSets();
   readonly numa = new NumaNodes();
-  readonly migrationBlockers = new MigrationBlockers();
-  readonly migration = {
-    capabilities: new MigrationCapabilities(),
-    parameters: new StoredMigrationParameters(),
-  };
+  readonly migration: Migration;
   /** Creates the machine that waits in `--preconfig`; undefined when it does not wait. */
   preconfig: (() => Promise<void>) | undefined;
   readonly #object: QomObject;
@@ -129,6 +123,7 @@ export class Machine {
     this.clock = new VirtualClock({ driver: options.clock ?? 'host' });
     this.#guestPolicy = options.guestPolicy;
     this.runState = new RunState(this.clock, options.emit);
+    this.migration = new Migration(this);
     const objects = this.root.addChild('objects', new QomObject('container'));
     this.root.addChild('chardevs', options.chardevs.container);
     this.objects = new ObjectTable({
@@ -210,7 +205,7 @@ export class Machine {
     this.#ready = true;
     this.platform.ready();
     this.#resetDevices('cold');
-    if (!paused) this.runState.begin();
+    if (!paused && this.runState.status !== 'inmigrate') this.runState.begin();
   }
 
   /** What `set-action` chose; of these only reset and shutdown can happen here. */
@@ -248,6 +243,7 @@ export class Machine {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
+    await this.migration.close();
     this.clock.close();
     await flushEverything(this);
     await this.devices.close();
@@ -312,7 +308,7 @@ export class Machine {
       sharedObjects: this.options.sharedObjects,
       stateTarget: (name) => this.#stateTarget(name, entry),
       awaitsMigration: () => this.runState.status === 'inmigrate',
-      blockMigration: (reason) => this.migrationBlockers.add(reason),
+      blockMigration: (reason) => this.migration.blockers.add(reason),
       chardevs: this.options.chardevs,
       askGuest: (answer) =>
         this.defer(() => {

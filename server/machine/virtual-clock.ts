@@ -66,6 +66,10 @@ export class VirtualClock implements Clock {
     this.#startedAt = undefined;
     this.#arm();
   }
+  /** Gives a clock that stands still another time; timers stay where they are. */
+  set(time: bigint): void {
+    if (this.#startedAt === undefined) this.#base = time;
+  }
   /** Forgets every timer. */
   close(): void {
     this.#timers.clear();

@@ -278,6 +278,7 @@ const finish = (draft: Draft): Options => {
         guestPolicy,
         paused: flags.has('S'),
         preconfig: flags.has('preconfig'),
+        incoming: draft.incoming,
         globals,
         objects,
         devices,

@@ -60,6 +60,7 @@ export class QtestServer {
   /** The machine is there. */
   attach(machine: Machine): void {
     this.#machine = machine;
+    machine.migration.gate.onSettled(() => this.#sessions.forEach((session) => session.wake()));
     for (const connection of this.#waiting.splice(0)) this.#serve(connection, machine);
   }
 

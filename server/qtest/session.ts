@@ -22,6 +22,12 @@ export interface QtestSessionOptions {
   readonly onClose: () => void;
 }
 
+/** What changes something of a machine. */
+const WRITES: ReadonlySet<string> = new Set([
+  ...['outb', 'outw', 'outl', 'writeb', 'writew', 'writel', 'writeq'],
+  ...['write', 'b64write', 'memset'],
+]);
+
 /** Replies are handed on in pieces of about this many bytes. */
 const PIECE = 65_536;
 
@@ -79,6 +85,10 @@ export class QtestSession {
     });
   }
 
+  /** The guest side may go on. */
+  wake(): void {
+    this.#run();
+  }
   /** Ends the connection after what is queued for it; no request is run any more. */
   end(): void {
     this.#isEnded = true;
@@ -100,7 +110,8 @@ export class QtestSession {
   #run(): void {
     if (this.#isRunning) return;
     this.#isRunning = true;
-    while (!this.#isHeld && !this.#isEnded) {
+    const { gate } = this.#options.machine.migration;
+    while (!this.#isHeld && !this.#isEnded && !gate.isHeld) {
       const line = this.#reader.next();
       if (line === undefined) break;
       this.#answer(line);
@@ -108,7 +119,7 @@ export class QtestSession {
     }
     this.#isRunning = false;
     this.#flush();
-    if (this.#atEnd && !this.#isHeld) this.#options.connection.end();
+    if (this.#atEnd && !this.#isHeld && !gate.isHeld) this.#options.connection.end();
   }
 
   #answer(line: Line | 'overlong'): void {
@@ -127,6 +138,9 @@ export class QtestSession {
   #reply(): string | bigint {
     const command = this.#commands.find(this.#words);
     if (command === undefined) return `FAIL Unknown command ${quoted(this.#words.bytes(0))}`;
+    const { refusal } = this.#options.machine.migration.gate;
+    if (refusal !== undefined && WRITES.has(this.#words.text(0)))
+      return `FAIL ${this.#words.text(0)}: ${refusal}`;
     try {
       return command(this.#words);
     } catch (error) {

@@ -1,0 +1,33 @@
+import type { CommandContext } from './context.js';
+
+type Run<A> = (args: A, context: CommandContext) => unknown;
+
+/** What the guest side does to a machine by commands. */
+const CHANGES: ReadonlySet<string> = new Set([
+  ...['mem-attach', 'mem-detach', 'guest-eject', 'guest-enumerate', 'guest-memory-resize'],
+  ...['guest-config-write', 'guest-mmio-write'],
+  ...['guest-cxl-mailbox', 'guest-cxl-respond', 'guest-cxl-release'],
+]);
+const READS: ReadonlySet<string> = new Set([
+  ...['query-mem-attachments', 'guest-config-read', 'guest-mmio-read'],
+]);
+
+/**
+ * A command of the guest side waits for the outcome of a migration in its last phase, without the
+ * turn of the machine; changes are refused when the machine has gone.
+ */
+export const admitted = <A>(name: string, run: Run<A>): Run<A> => {
+  const isChange = CHANGES.has(name);
+  if (!isChange && !READS.has(name)) return run;
+  return (args, context) => {
+    const { gate } = context.machine.migration;
+    const waits = gate.isHeld || (isChange && gate.refusal !== undefined);
+    return waits ? runLater(run, args, context) : run(args, context);
+  };
+};
+
+const runLater = async <A>(run: Run<A>, args: A, context: CommandContext): Promise<unknown> => {
+  const { turn, migration } = context.machine;
+  await turn.outside(migration.gate.pass());
+  return run(args, context);
+};

@@ -1,0 +1,210 @@
+import { DirtyLog, DIRTY_PAGE } from '../../devices/core/dirty-log.js';
+import type { HostMemory } from '../../devices/core/host-memory.js';
+import { refused } from '../../schema/error.js';
+import { blockName, type Block } from './memories.js';
+import type { Counts } from './progress.js';
+import type { Pace } from './rate.js';
+import {
+  FRAME,
+  HEADER_BYTES,
+  MAX_PAGES,
+  MAX_ZEROS,
+  PLACE_BYTES,
+  type FrameWriter,
+} from './stream.js';
+
+const FRONT = HEADER_BYTES + PLACE_BYTES;
+const NOTHING = Buffer.alloc(MAX_PAGES);
+const MAX_RUN_PAGES = MAX_PAGES / DIRTY_PAGE;
+
+/** Memory on its way: which pages are still to go. */
+interface Copied {
+  readonly index: number;
+  readonly block: Block;
+  /** Undefined for memory that nobody has touched so far. */
+  memory: HostMemory | undefined;
+  log: DirtyLog | undefined;
+  /** Untouched memory was sent as zeros. */
+  isZeroed: boolean;
+}
+
+/** A run of zeros that may grow. */
+interface Zeros {
+  readonly index: number;
+  readonly offset: number;
+  length: number;
+}
+
+export interface CopierOptions {
+  readonly blocks: readonly Block[];
+  /** Whether the block of that number is sent. */
+  readonly isSent: (index: number) => boolean;
+  readonly writer: FrameWriter;
+  /** Resolves when there is room for more. */
+  readonly send: (bytes: Buffer) => Promise<void> | undefined;
+  readonly counts: Counts;
+  readonly pace: Pace;
+}
+
+/** Sends memory, pass by pass, while it is being written. */
+export class Copier {
+  readonly #options: CopierOptions;
+  readonly #copied: Copied[];
+  #zeros: Zeros | undefined;
+
+  /** All is to be sent at first. */
+  constructor(options: CopierOptions) {
+    this.#options = options;
+    this.#copied = options.blocks
+      .map((block, index): Copied => ({
+        index,
+        block,
+        memory: undefined,
+        log: undefined,
+        isZeroed: false,
+      }))
+      .filter(({ index }) => options.isSent(index));
+    options.counts.total = this.#copied.reduce((sum, { block }) => sum + Number(block.size), 0);
+    options.counts.remaining = () => this.dirtyBytes;
+    for (const copied of this.#copied) this.#watch(copied);
+  }
+
+  /** Bytes that are still to go. */
+  get dirtyBytes(): number {
+    return this.#copied.reduce(
+      (sum, { block, log }) =>
+        sum + (log === undefined ? 0 : Math.min(log.dirtyPages * DIRTY_PAGE, Number(block.size))),
+      0,
+    );
+  }
+
+  /** Sends every page that is dirty when its turn comes. @throws QmpError when memory is gone */
+  async pass(isLimited: boolean): Promise<void> {
+    for (const copied of this.#copied) {
+      if (copied.log === undefined) this.#watch(copied);
+      if (copied.log === undefined) await this.#zeroAll(copied);
+      let page = 0;
+      for (;;) {
+        this.#checkThere(copied.block);
+        const runs = copied.log?.take(page, MAX_RUN_PAGES) ?? [];
+        const last = runs.at(-1);
+        if (last === undefined) break;
+        for (const { offset, length } of runs) await this.#run(copied, offset, length, isLimited);
+        page = Math.ceil((last.offset + last.length) / DIRTY_PAGE);
+      }
+    }
+    await this.#flushZeros();
+  }
+
+  /** Stops watching. */
+  close(): void {
+    for (const { log } of this.#copied) log?.close();
+  }
+
+  /** Memory that is still as it was made is all zeros: it is sent as such, once. */
+  #watch(copied: Copied): void {
+    if (!copied.block.isTouched()) return;
+    copied.memory = copied.block.memory();
+    copied.log = new DirtyLog(copied.memory);
+    copied.log.markAll();
+  }
+  async #zeroAll(copied: Copied): Promise<void> {
+    if (copied.isZeroed) return;
+    copied.isZeroed = true;
+    const size = Number(copied.block.size);
+    for (let at = 0; at < size; at += MAX_ZEROS)
+      await this.#addZeros(copied.index, at, Math.min(MAX_ZEROS, size - at));
+  }
+  #checkThere(block: Block): void {
+    if (!block.isThere()) throw refused(`${blockName(block)} has left during the migration`);
+  }
+
+  async #run(copied: Copied, offset: number, length: number, isLimited: boolean): Promise<void> {
+    const { counts, pace } = this.#options;
+    const before = counts.transferred;
+    const bytes = Buffer.allocUnsafeSlow(FRONT + length);
+    const data = bytes.subarray(FRONT);
+    copied.memory?.read(BigInt(offset), data);
+    if (isZero(data)) await this.#addZeros(copied.index, offset, length);
+    else
+      for (const [from, to] of filled(data))
+        await this.#piece(copied.index, offset, bytes, from, to);
+    await pace.spend(counts.transferred - before, isLimited);
+  }
+
+  /** Bytes `from` to `to` of the data, and the zeros before them. */
+  async #piece(
+    index: number,
+    offset: number,
+    bytes: Buffer,
+    from: number,
+    to: number,
+  ): Promise<void> {
+    const isWhole = from === 0 && FRONT + to === bytes.length;
+    const piece = isWhole ? bytes : Buffer.allocUnsafeSlow(FRONT + to - from);
+    if (!isWhole) bytes.copy(piece, FRONT, FRONT + from, FRONT + to);
+    if (isZero(piece.subarray(FRONT))) {
+      await this.#addZeros(index, offset + from, to - from);
+      return;
+    }
+    await this.#flushZeros();
+    writePlace(piece, index, offset + from);
+    this.#options.counts.normal += pagesIn(to - from);
+    await this.#send(this.#options.writer.seal(FRAME.PAGES, piece));
+  }
+
+  async #addZeros(index: number, offset: number, length: number): Promise<void> {
+    const { counts } = this.#options;
+    counts.duplicate += pagesIn(length);
+    const zeros = this.#zeros;
+    const joins = zeros?.index === index && zeros.offset + zeros.length === offset;
+    if (zeros !== undefined && joins && zeros.length + length <= MAX_ZEROS) {
+      zeros.length += length;
+      return;
+    }
+    await this.#flushZeros();
+    this.#zeros = { index, offset, length };
+  }
+  async #flushZeros(): Promise<void> {
+    const zeros = this.#zeros;
+    if (zeros === undefined) return;
+    this.#zeros = undefined;
+    const bytes = Buffer.alloc(FRONT + 8);
+    writePlace(bytes, zeros.index, zeros.offset);
+    bytes.writeBigUInt64LE(BigInt(zeros.length), FRONT);
+    await this.#send(this.#options.writer.seal(FRAME.ZEROS, bytes));
+  }
+
+  async #send(bytes: Buffer): Promise<void> {
+    this.#options.counts.transferred += bytes.length;
+    const room = this.#options.send(bytes);
+    if (room !== undefined) await room;
+  }
+}
+
+const pagesIn = (length: number): number => Math.ceil(length / DIRTY_PAGE);
+
+const isZero = (bytes: Buffer): boolean => bytes.equals(NOTHING.subarray(0, bytes.length));
+
+/** Ranges of `data` that are all zeros or have none: cut where a page of zeros begins or ends. */
+const filled = (data: Buffer): [number, number][] => {
+  const ranges: [number, number][] = [];
+  let start = 0;
+  let isPrevious: boolean | undefined;
+  for (let at = 0; at < data.length; at += DIRTY_PAGE) {
+    const is = isZero(data.subarray(at, at + DIRTY_PAGE));
+    if (isPrevious !== undefined && is !== isPrevious) {
+      ranges.push([start, at]);
+      start = at;
+    }
+    isPrevious = is;
+  }
+  ranges.push([start, data.length]);
+  return ranges;
+};
+
+const writePlace = (bytes: Buffer, index: number, offset: number): void => {
+  bytes.writeUInt32LE(index, HEADER_BYTES);
+  bytes.writeUInt32LE(0, HEADER_BYTES + 4);
+  bytes.writeBigUInt64LE(BigInt(offset), HEADER_BYTES + 8);
+};

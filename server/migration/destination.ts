@@ -1,0 +1,103 @@
+import { createReadStream } from 'node:fs';
+import type { Readable } from 'node:stream';
+import { Socket } from 'node:net';
+import type { Machine } from '../machine/machine.js';
+import { reasonOf } from '../transport/reason.js';
+import { Arrival } from './arrival.js';
+import type { Progress } from './progress.js';
+
+export interface DestinationOptions {
+  readonly machine: Machine;
+  readonly progress: Progress;
+  /** Whoever sends: a socket is answered. */
+  readonly input: Readable;
+  /** Called once, with the outcome. */
+  readonly onEnd: (isHere: boolean) => void;
+}
+
+/** Takes one machine in from one connection or file. */
+export class Destination {
+  readonly #options: DestinationOptions;
+  readonly #arrival: Arrival;
+  /** Undefined for a stream that nobody answers. */
+  readonly #socket: Socket | undefined;
+  #isOver = false;
+
+  constructor(options: DestinationOptions) {
+    this.#options = options;
+    const { input, machine } = options;
+    this.#socket = input instanceof Socket ? input : undefined;
+    this.#arrival = new Arrival({
+      machine,
+      answer: (bytes) => void this.#socket?.write(bytes),
+      onActive: () => options.progress.become('active'),
+      onCommit: () => this.#commit(),
+    });
+    input.on('data', (bytes: Buffer) => this.#receive(bytes));
+    input.on('end', () => this.#ended());
+    input.on('error', (error) => this.#fail(`Unable to read: ${reasonOf(error)}`));
+    input.on('close', () => this.#fail('The connection was closed'));
+    input.resume();
+  }
+
+  /** Gives up: nothing is left behind. Without effect once the machine is here. */
+  abandon(reason: string): void {
+    this.#fail(reason);
+  }
+
+  #receive(bytes: Buffer): void {
+    if (this.#isOver) return;
+    try {
+      this.#arrival.push(bytes);
+    } catch (error) {
+      this.#fail(error instanceof Error ? error.message : String(error), true);
+    }
+  }
+  #ended(): void {
+    if (this.#isOver) return;
+    try {
+      this.#arrival.end();
+    } catch (error) {
+      this.#fail(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  /** The source knows of it before the machine runs; a source that is gone without it has kept it. */
+  #commit(): void {
+    if (this.#socket === undefined) {
+      this.#run();
+      return;
+    }
+    this.#socket.write(this.#arrival.confirmation(), (error) => {
+      if (this.#isOver) return;
+      if (error && !this.#arrival.isTaken)
+        this.#fail(`Unable to write to socket: ${reasonOf(error)}`);
+      else this.#run();
+    });
+  }
+  #run(): void {
+    this.#isOver = true;
+    this.#arrival.run();
+    this.#options.progress.become('completed');
+    this.#socket?.end();
+    this.#options.onEnd(true);
+  }
+  /** @param isTold whether the source is to read the reason */
+  #fail(reason: string, isTold = false): void {
+    if (this.#isOver || this.#arrival.isTaken) return;
+    this.#isOver = true;
+    if (isTold && this.#socket !== undefined) {
+      this.#arrival.refuse(reason);
+      this.#socket.end();
+      // What is still on its way is read, so that the reason is not lost with a reset.
+      this.#socket.resume();
+    } else this.#options.input.destroy();
+    this.#arrival.abandon();
+    this.#options.progress.become('failed', reason);
+    this.#options.onEnd(false);
+  }
+}
+
+/** Reads a file or a pipe by its descriptor or path. */
+export const readStream = (path: string, fd?: number): Readable =>
+  createReadStream(path, { highWaterMark: 1024 * 1024, ...(fd === undefined ? {} : { fd }) });

@@ -1,0 +1,110 @@
+import { refused } from '../../schema/error.js';
+import { DIRTY_PAGE } from '../../devices/core/dirty-log.js';
+import type { HostMemory } from '../../devices/core/host-memory.js';
+import { blockName, sharedObject, type Block } from './memories.js';
+import type { Shape } from './shape.js';
+import { MAX_ZEROS, PLACE_BYTES } from './stream.js';
+
+const NOTHING = Buffer.alloc(64 * 1024);
+
+interface Place {
+  readonly block: Block;
+  readonly offset: bigint;
+  readonly payload: Buffer;
+}
+
+/** The memory of a destination as it fills. */
+export class IncomingMemory {
+  /** By the numbers of the source. */
+  readonly #blocks: readonly Block[];
+  /** Numbers of memories that both sides have. */
+  readonly shared: readonly number[];
+  readonly #isSent: readonly boolean[];
+  readonly #written = new Set<Block>();
+
+  /** @throws QmpError when memory that is not sent is not here either */
+  constructor(shape: Shape, blocks: readonly Block[]) {
+    const byName = new Map(blocks.map((block) => [blockName(block), block]));
+    this.#blocks = shape.memories.flatMap((memory) => byName.get(blockName(memory)) ?? []);
+    const same = shape.memories.map(({ object }, index) => this.#isSame(index, object));
+    if (shape['ignore-shared']) this.#checkShared(shape, same);
+    this.shared = [...same.keys()].filter((index) => same[index] === true);
+    this.#isSent = shape.memories.map(({ readonly }, index) => !readonly && same[index] !== true);
+  }
+
+  /** PAGES. @throws QmpError naming what is wrong */
+  pages(payload: Buffer): void {
+    const { block, offset, payload: data } = this.#place(payload);
+    this.#checkRange(block, offset, BigInt(data.length));
+    this.#written.add(block);
+    if (!block.memory().write(offset, data))
+      throw refused(`${blockName(block)} has no storage left`);
+  }
+  /** ZEROS. @throws QmpError naming what is wrong */
+  zeros(payload: Buffer): void {
+    const { block, offset, payload: rest } = this.#place(payload);
+    if (rest.length !== 8) throw refused('zeros need a length');
+    const length = rest.readBigUInt64LE();
+    if (length > BigInt(MAX_ZEROS))
+      throw refused(`${String(length)} bytes of zeros are above the limit of ${String(MAX_ZEROS)}`);
+    this.#checkRange(block, offset, length);
+    if (!block.isTouched()) return;
+    this.#written.add(block);
+    zero(block.memory(), offset, length);
+  }
+  /** Takes everything back that was written. */
+  clear(): void {
+    for (const block of this.#written) if (block.isThere()) zero(block.memory(), 0n, block.size);
+    this.#written.clear();
+  }
+
+  #isSame(index: number, object: string | undefined): boolean {
+    const block = this.#blocks[index];
+    if (object === undefined || block === undefined || !block.isTouched()) return false;
+    return sharedObject(block.memory()) === object;
+  }
+  #checkShared(shape: Shape, same: readonly boolean[]): void {
+    const missing = shape.memories.findIndex(
+      ({ object, readonly }, index) => object !== undefined && !readonly && same[index] !== true,
+    );
+    const block = this.#blocks[missing];
+    if (block !== undefined)
+      throw refused(`${blockName(block)} is another object here, and x-ignore-shared is on`);
+  }
+  #place(payload: Buffer): Place {
+    if (payload.length < PLACE_BYTES) throw refused('there is no place for the bytes');
+    const index = payload.readUInt32LE(0);
+    const block = this.#blocks[index];
+    if (block === undefined) throw refused(`there is no memory ${String(index)}`);
+    if (this.#isSent[index] !== true) throw refused(`${blockName(block)} is not to be sent`);
+    if (payload.readUInt32LE(4) !== 0) throw refused('the reserved bytes are not zero');
+    const offset = payload.readBigUInt64LE(8);
+    return { block, offset, payload: payload.subarray(PLACE_BYTES) };
+  }
+  #checkRange(block: Block, offset: bigint, length: bigint): void {
+    const end = offset + length;
+    const page = BigInt(DIRTY_PAGE);
+    const isWhole = offset % page === 0n && (end % page === 0n || end === block.size);
+    if (length === 0n || !isWhole)
+      throw refused(
+        `${String(length)} bytes at ${String(offset)} of ${blockName(block)} are no whole pages`,
+      );
+    if (end > block.size)
+      throw refused(
+        `${String(length)} bytes at ${String(offset)} are beyond the end of ${blockName(block)} at ${String(block.size)}`,
+      );
+  }
+}
+
+/** Storage is given back where that can be; what is zero already is not touched. */
+const zero = (memory: HostMemory, offset: bigint, length: bigint): void => {
+  if (memory.readonly) return;
+  const old = Buffer.allocUnsafe(NOTHING.length);
+  for (let at = offset; at < offset + length; at += BigInt(NOTHING.length)) {
+    const left = offset + length - at;
+    const count = left < BigInt(NOTHING.length) ? Number(left) : NOTHING.length;
+    const piece = old.subarray(0, count);
+    memory.read(at, piece);
+    if (!piece.equals(NOTHING.subarray(0, count))) memory.write(at, NOTHING.subarray(0, count));
+  }
+};

@@ -1,0 +1,71 @@
+import { fstatSync, readFileSync } from 'node:fs';
+import type { HostMemory } from '../../devices/core/host-memory.js';
+import type { DeviceEntry } from '../machine/device-entry.js';
+import type { Machine } from '../machine/machine.js';
+
+/** A piece of memory that goes along with a machine. */
+export interface Block {
+  /** QOM path of the device that it belongs to; `/machine` for guest memory. */
+  readonly owner: string;
+  /** Unique for its owner. */
+  readonly name: string;
+  readonly size: bigint;
+  /** Sets the memory up when nobody has touched it yet. */
+  readonly memory: () => HostMemory;
+  /** False for memory that was never set up: it is all zeros. */
+  readonly isTouched: () => boolean;
+  /** Whether it is still part of the machine. */
+  readonly isThere: () => boolean;
+}
+
+const MACHINE = '/machine';
+
+/** The memory of a machine: guest memory first, then that of its devices. */
+export const blocksOf = (machine: Machine): Block[] => {
+  const ram = [...machine.objects.backends]
+    .filter(({ owner }) => owner === MACHINE)
+    .map((backend, index) => ({
+      owner: MACHINE,
+      name: `ram${String(index)}`,
+      size: backend.size,
+      memory: () => backend.memory,
+      isTouched: () => backend.isSetUp,
+      isThere: () => true,
+    }));
+  const own = [...machine.devices.entries].flatMap(blocksOfDevice);
+  return [...ram, ...own];
+};
+
+const blocksOfDevice = (entry: DeviceEntry): Block[] =>
+  entry.memories.list.map(({ name, memory }) => ({
+    owner: entry.object.path,
+    name,
+    size: memory.size,
+    memory: () => memory,
+    isTouched: () => true,
+    isThere: () => entry.realized && entry.memories.list.some((own) => own.memory === memory),
+  }));
+
+/** What a block is called in texts. */
+export const blockName = ({ owner, name }: Pick<Block, 'owner' | 'name'>): string =>
+  `memory '${name}' of ${owner}`;
+
+/**
+ * Which object of the host the bytes belong to, for memory that others can map: the same text in two
+ * daemons stands for the same bytes.
+ */
+export const sharedObject = (memory: HostMemory): string | undefined => {
+  const { descriptor } = memory;
+  if (descriptor === undefined) return undefined;
+  const { dev, ino } = fstatSync(descriptor.fd, { bigint: true });
+  return `${bootId()}:${String(dev)}:${String(ino)}:${String(descriptor.offset)}`;
+};
+
+const bootId = (): string => {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim();
+  } catch {
+    // A host that cannot be told from others shares nothing with itself.
+    return `process ${String(process.pid)}`;
+  }
+};

@@ -1,0 +1,198 @@
+import type { Readable } from 'node:stream';
+import { refused } from '../../schema/error.js';
+import type { Infer } from '../../schema/lang.js';
+import type { MigrationInfo } from '../../schema/migration.js';
+import { GuestGate } from '../machine/guest-gate.js';
+import type { Machine } from '../machine/machine.js';
+import { MigrationBlockers } from '../machine/migration-blockers.js';
+import { MigrationCapabilities } from '../machine/migration-capabilities.js';
+import { StoredMigrationParameters } from '../machine/migration-parameters.js';
+import { parseAddress } from './address.js';
+import type { Destination } from './destination.js';
+import { Progress } from './progress.js';
+import type { Outgoing } from './source.js';
+import type { Inlet, Opened } from './ways.js';
+
+type Info = Infer<typeof MigrationInfo>;
+/** Takes a descriptor that `getfd` named from its monitor. */
+export type TakeDescriptor = (name: string) => number | undefined;
+
+const AWAY = 'the machine waits for a migration: nothing of it can be changed before';
+
+/** Migration of one machine: what goes out, what comes in. What does the work is loaded on use. */
+export class Migration {
+  readonly gate = new GuestGate();
+  readonly blockers = new MigrationBlockers();
+  readonly capabilities: MigrationCapabilities;
+  readonly parameters = new StoredMigrationParameters();
+  readonly #machine: Machine;
+  readonly #outgoing: Progress;
+  readonly #incoming: Progress;
+  #source: Outgoing | undefined;
+  #running: Promise<void> | undefined;
+  #inlet: Inlet | undefined;
+  #isListening = false;
+  #destination: Destination | undefined;
+
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    this.capabilities = new MigrationCapabilities(() => this.isUnderWay);
+    const { emit } = machine.options;
+    const events = (): boolean => this.capabilities.has('events');
+    this.#outgoing = new Progress({ emit, events });
+    this.#incoming = new Progress({ emit, events });
+  }
+
+  /** Whether devices must stay what they are. */
+  get isUnderWay(): boolean {
+    return this.#outgoing.isUnderWay || this.#incoming.status === 'active';
+  }
+
+  /**
+   * Starts to send the machine to `uri`.
+   *
+   * @throws QmpError, in QEMU's order and words where it has them
+   */
+  start(
+    uri: string,
+    { resume, disks }: { resume: boolean; disks: boolean },
+    take: TakeDescriptor,
+  ): void {
+    this.#checkStart(resume);
+    if (disks) throw refused('Block migration is not supported: the machine has no disks');
+    this.capabilities.checkSupported();
+    if ((this.parameters.all['tls-creds'] ?? '') !== '')
+      throw refused("Parameter 'tls-creds' is set, and migration with TLS is not supported");
+    this.#source = undefined;
+    this.#outgoing.become('setup');
+    try {
+      const address = this.#open(uri, take, "Parameter 'uri' expects a valid migration protocol");
+      this.#running = this.#send(address);
+    } catch (error) {
+      this.#outgoing.become('failed', error instanceof Error ? error.message : undefined);
+      throw error;
+    }
+  }
+  #checkStart(resume: boolean): void {
+    const { status } = this.#machine.runState;
+    if (resume) throw refused('Cannot resume if there is no paused migration');
+    if (this.#outgoing.isUnderWay) throw refused("There's a migration process in progress");
+    if (status === 'inmigrate') throw refused('Guest is waiting for an incoming migration');
+    if (status === 'postmigrate')
+      throw refused("Can't migrate the vm that was paused due to previous migration");
+    const [blocker] = this.blockers.reasons;
+    if (blocker !== undefined) throw refused(blocker);
+  }
+  async #send(address: Opened): Promise<void> {
+    const { Outgoing } = await import('./source.js');
+    const { openOutlet } = await import('./ways.js');
+    const source = new Outgoing({
+      machine: this.#machine,
+      progress: this.#outgoing,
+      open: () => openOutlet(address),
+    });
+    this.#source = source;
+    await source.run();
+  }
+
+  /** @throws QmpError when the destination was told to run already */
+  cancel(): void {
+    if (!this.#outgoing.isUnderWay) return;
+    this.#source?.cancel();
+  }
+  /** `migrate-continue`. @throws QmpError unless the migration waits in that status */
+  proceed(state: NonNullable<Info['status']>): void {
+    const { status } = this.#outgoing;
+    if (state !== status || status !== 'pre-switchover')
+      throw refused(`Migration not in expected state: ${status}`);
+    this.#source?.proceed();
+  }
+
+  /** The answer of `query-migrate`. */
+  info(): Info {
+    const { reasons } = this.blockers;
+    const { status } = this.#outgoing;
+    const counted = ['active', 'pre-switchover', 'device', 'cancelling', 'completed'];
+    const counts = counted.includes(status) ? this.#source?.counts : undefined;
+    return {
+      // As QEMU: an incoming migration that nobody has begun yet has no status.
+      ...(this.#incoming.status === 'setup' ? {} : this.#incoming.info()),
+      ...this.#outgoing.info(),
+      ...counts?.info(status === 'completed'),
+      ...(reasons.length > 0 ? { 'blocked-reasons': reasons } : {}),
+      ...(this.#inlet?.address === undefined ? {} : { 'socket-address': [this.#inlet.address] }),
+    };
+  }
+
+  /** `-incoming`: waits. @throws QmpError when it cannot listen there */
+  async await(uri: string): Promise<void> {
+    this.gate.refuse(AWAY);
+    if (uri !== 'defer') await this.listen(uri, () => undefined);
+  }
+  /**
+   * `migrate-incoming`.
+   *
+   * @throws QmpError when the machine waits for none, or cannot listen there
+   */
+  async listen(uri: string, take: TakeDescriptor): Promise<void> {
+    if (this.#isListening) throw refused('The incoming migration has already been started');
+    if (this.#machine.runState.status !== 'inmigrate')
+      throw refused(
+        this.#incoming.status === 'completed'
+          ? 'The incoming migration has already been started'
+          : "'-incoming' was not specified on the command line",
+      );
+    this.#isListening = true;
+    this.#incoming.become('setup');
+    try {
+      const address = this.#open(uri, take, `unknown migration protocol: ${uri}`);
+      const { openInlet } = await import('./ways.js');
+      const { Destination } = await import('./destination.js');
+      const inlet = await openInlet(address, (input) => this.#receive(Destination, input));
+      // A connection may have come and failed before.
+      if (this.#isListening) this.#inlet = inlet;
+      else inlet.close();
+    } catch (error) {
+      this.#isListening = false;
+      this.#incoming.clear();
+      throw refused(error instanceof Error ? error.message : String(error), error);
+    }
+  }
+  #receive(make: typeof Destination, input: Readable): void {
+    if (this.#destination !== undefined) {
+      input.destroy();
+      return;
+    }
+    this.#destination = new make({
+      machine: this.#machine,
+      progress: this.#incoming,
+      input,
+      onEnd: (isHere) => this.#received(isHere),
+    });
+  }
+  #received(isHere: boolean): void {
+    this.#destination = undefined;
+    this.#isListening = false;
+    this.#inlet?.close();
+    this.#inlet = undefined;
+    if (isHere) this.gate.open();
+  }
+
+  #open(uri: string, take: TakeDescriptor, unknown: string): Opened {
+    const address = parseAddress(uri);
+    if (address === undefined) throw refused(unknown);
+    if (address.kind !== 'fd') return address;
+    const fd = take(address.name);
+    if (fd === undefined)
+      throw refused(`File descriptor named '${address.name}' has not been found`);
+    return { kind: 'fd', fd };
+  }
+
+  /** The machine ends: nothing is under way afterwards. Safe to call twice. */
+  async close(): Promise<void> {
+    this.#inlet?.close();
+    this.#destination?.abandon('The machine ended');
+    if (this.#outgoing.isUnderWay) this.#source?.quit();
+    await this.#running;
+  }
+}

@@ -1,0 +1,175 @@
+import type { DeviceEntry } from '../machine/device-entry.js';
+import type { Machine } from '../machine/machine.js';
+import { arr, bool, enumeration, int, object, opt, str, type Infer } from '../../schema/lang.js';
+import type { JsonValue } from '../../schema/json.js';
+import { writeJson } from '../framing/writer.js';
+import { blockName, sharedObject, type Block } from './memories.js';
+
+/** What the source says of itself before anything else; the destination must be of the same make. */
+export const Hello = object('MigrationHello', {
+  /** `one-way`: a file or a pipe, nobody answers. */
+  channel: enumeration('MigrationChannel', ['two-way', 'one-way'], 'whether somebody answers'),
+  machine: str('versioned machine type'),
+  uuid: opt(str('of the machine, with capability validate-uuid')),
+  'ram-size': int('size', 'bytes of guest memory'),
+  /** Capability x-ignore-shared: memory that others can map stays where it is. */
+  'ignore-shared': bool('shared memory is not sent'),
+  memories: arr(
+    object('MigrationMemory', {
+      owner: str('QOM path'),
+      name: str('name of the memory'),
+      size: int('size', 'bytes'),
+      readonly: bool('nobody writes it, and it is not sent'),
+      object: opt(str('which object of the host has the bytes')),
+    }),
+    'all memory, in the order of its numbers',
+  ),
+  devices: arr(
+    object('MigrationDevice', {
+      path: str('QOM path'),
+      type: str('type name'),
+      place: str('bus and address'),
+      properties: arr(
+        object('MigrationProperty', { name: str('name'), value: str('as JSON') }),
+        'properties that both sides must have alike',
+      ),
+    }),
+    'all devices, in the order of their numbers',
+  ),
+});
+export type Shape = Infer<typeof Hello>;
+type MemoryShape = Shape['memories'][number];
+type DeviceShape = Shape['devices'][number];
+
+export interface Choices {
+  readonly channel: Shape['channel'];
+  readonly ignoreShared: boolean;
+  readonly validateUuid: boolean;
+}
+
+/** @param blocks of `machine`, in the order of their numbers */
+export const shapeOf = (machine: Machine, blocks: readonly Block[], choices: Choices): Shape => ({
+  channel: choices.channel,
+  machine: machine.platform.canonicalName,
+  ...(choices.validateUuid && machine.options.uuid !== undefined
+    ? { uuid: machine.options.uuid }
+    : {}),
+  'ram-size': machine.options.ramSize,
+  'ignore-shared': choices.ignoreShared,
+  memories: blocks.map(memoryShape),
+  devices: [...machine.devices.entries].map((entry) => deviceShape(machine, entry)),
+});
+
+const memoryShape = (block: Block): MemoryShape => {
+  const shape = { owner: block.owner, name: block.name, size: block.size };
+  if (!block.isTouched()) return { ...shape, readonly: false };
+  const memory = block.memory();
+  const shared = sharedObject(memory);
+  return {
+    ...shape,
+    readonly: memory.readonly,
+    ...(shared === undefined ? {} : { object: shared }),
+  };
+};
+
+const deviceShape = (machine: Machine, entry: DeviceEntry): DeviceShape => ({
+  path: entry.object.path,
+  type: entry.type.name,
+  place: placeOf(machine, entry),
+  properties: propertiesOf(entry),
+});
+
+const placeOf = (machine: Machine, { pci, memory }: DeviceEntry): string => {
+  const fn = pci?.pci;
+  if (fn?.bus !== undefined) {
+    const bus = machine.devices.busObject(fn.bus)?.path ?? fn.bus.name;
+    return `${bus} ${(fn.devfn >> 3).toString(16)}.${String(fn.devfn & 7)}`;
+  }
+  return memory === undefined ? '' : `address ${String(memory.memoryDevice.addr)}`;
+};
+
+/**
+ * Numbers, sizes and switches decide how a device is made; texts and links name things of the host
+ * (files, other objects), which may have other names at the destination.
+ */
+const propertiesOf = ({ type, properties }: DeviceEntry): DeviceShape['properties'] =>
+  Object.entries(properties.definitions)
+    .filter(([name, { link, qomType }]) => {
+      const isName = link !== undefined || qomType === 'str';
+      return !isName && type.mayDiffer?.includes(name) !== true;
+    })
+    .map(([name]) => ({ name, value: writeJson(properties.show(name)) }));
+
+/** What of the source does not fit this machine, as a text; undefined when all does. */
+export const misfit = (
+  shape: Shape,
+  machine: Machine,
+  blocks: readonly Block[],
+): string | undefined => {
+  const own = shapeOf(machine, blocks, {
+    channel: shape.channel,
+    ignoreShared: shape['ignore-shared'],
+    validateUuid: shape.uuid !== undefined,
+  });
+  return (
+    differs('machine type', shape.machine, own.machine) ??
+    (shape.uuid === undefined ? undefined : differs('UUID', shape.uuid, own.uuid ?? 'none')) ??
+    differs('guest memory', shape['ram-size'], own['ram-size']) ??
+    devicesMisfit(shape.devices, own.devices) ??
+    memoriesMisfit(shape.memories, own.memories)
+  );
+};
+
+const differs = (what: string, source: JsonValue, here: JsonValue): string | undefined =>
+  source === here
+    ? undefined
+    : `${what} is ${String(source)} at the source and ${String(here)} here`;
+
+const devicesMisfit = (
+  source: readonly DeviceShape[],
+  here: readonly DeviceShape[],
+): string | undefined => {
+  const byPath = new Map(here.map((device) => [device.path, device]));
+  for (const device of source) {
+    const own = byPath.get(device.path);
+    if (own === undefined) return `there is no ${device.type} ${device.path} here`;
+    byPath.delete(device.path);
+    const what = `of ${device.path}`;
+    const problem =
+      differs(`type ${what}`, device.type, own.type) ??
+      differs(`place ${what}`, device.place, own.place) ??
+      propertiesMisfit(device, own);
+    if (problem !== undefined) return problem;
+  }
+  const [extra] = byPath.values();
+  return extra === undefined ? undefined : `the source has no ${extra.type} ${extra.path}`;
+};
+
+const propertiesMisfit = (source: DeviceShape, here: DeviceShape): string | undefined => {
+  const values = new Map(here.properties.map(({ name, value }) => [name, value]));
+  for (const { name, value } of source.properties) {
+    const own = values.get(name) ?? 'unknown';
+    const problem = differs(`property '${name}' of ${source.path}`, value, own);
+    if (problem !== undefined) return problem;
+  }
+  return undefined;
+};
+
+const memoriesMisfit = (
+  source: readonly MemoryShape[],
+  here: readonly MemoryShape[],
+): string | undefined => {
+  const left = new Map(here.map((memory) => [blockName(memory), memory]));
+  for (const memory of source) {
+    const name = blockName(memory);
+    const own = left.get(name);
+    if (own === undefined) return `there is no ${name} here`;
+    left.delete(name);
+    const problem =
+      differs(`size of ${name}`, memory.size, own.size) ??
+      (memory.readonly ? undefined : differs(`readonly of ${name}`, false, own.readonly));
+    if (problem !== undefined) return problem;
+  }
+  const [extra] = left.keys();
+  return extra === undefined ? undefined : `the source has no ${extra}`;
+};

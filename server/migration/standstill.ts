@@ -1,0 +1,48 @@
+import type { Machine } from '../machine/machine.js';
+
+/** Stops every device of a machine, until what is returned is called. */
+export const holdDevices = (machine: Machine): (() => void) => {
+  const releases = [...machine.devices.entries].map(({ activity }) => activity.hold());
+  return () => {
+    for (const release of releases) release();
+  };
+};
+
+const GONE =
+  'the machine has migrated: let it run here (cont) before its memory and registers change';
+
+/**
+ * The last phase of an outgoing migration: nothing of the machine changes, and what the guest side
+ * asks for waits for the outcome.
+ */
+export class Standstill {
+  readonly #machine: Machine;
+  readonly #leave: (gone: boolean) => void;
+  readonly #release: () => void;
+
+  /** Begins it, with STOP if the machine ran. */
+  constructor(machine: Machine) {
+    this.#machine = machine;
+    machine.migration.gate.hold();
+    this.#leave = machine.runState.finishMigrate();
+    this.#release = holdDevices(machine);
+  }
+
+  /** The machine stays: it goes on as it was, with RESUME if it ran. */
+  goOn(): void {
+    this.#release();
+    this.#leave(false);
+    this.#machine.migration.gate.open();
+  }
+  /** The machine has left. What is here stands still until somebody lets it run or resets it. */
+  stay(): void {
+    const { migration, runState } = this.#machine;
+    this.#leave(true);
+    migration.gate.refuse(GONE);
+    const unhook = runState.onChange(() => {
+      unhook();
+      this.#release();
+      migration.gate.open();
+    });
+  }
+}
