@@ -162,6 +162,8 @@ export class HeadMove {
     const move = moves.of(head);
     if (move?.phase === 'taken' && this.#lives(move)) return false;
     if (move !== undefined) {
+      // Who finds this undone in part goes on with it.
+      moves.put({ ...move, phase: 'given' });
       map.move(move.to, head);
       moves.remove(head);
     }
@@ -178,6 +180,7 @@ export class HeadMove {
     const from = this.#from;
     const { moves, map, isWhole } = this.#state;
     if (from === undefined) return;
+    this.#from = undefined;
     if (isWhole)
       this.#state.alone(() => {
         const move = moves.of(from);
@@ -185,7 +188,6 @@ export class HeadMove {
         if (move.phase === 'given') map.move(move.to, from);
         moves.remove(from);
       });
-    this.#from = undefined;
   }
 
   /** Source: what it gave is somebody else's. @throws QmpError as `takeBack`; it is gone all the same */

@@ -1,4 +1,4 @@
-import { QmpError, refused } from '../../schema/error.js';
+import { refused } from '../../schema/error.js';
 import type { DeviceContext } from '../core/device.js';
 import type { CapacityOwnership } from '../cxl/capacity-ownership.js';
 import type { Media } from '../cxl/media.js';
@@ -101,13 +101,8 @@ export class Head {
   /** Ends a migration that is under way: what was given comes back, unless it was taken. */
   endHandover(): void {
     if (this.#state === undefined) return;
-    try {
-      if (!this.handover.takeBack()) this.handover.letGo();
-      this.handover.abandon();
-    } catch (error) {
-      if (!(error instanceof QmpError)) throw error;
-      this.#context.log.warn({ err: error }, 'a migration of the head did not end');
-    }
+    if (!this.handover.takeBack()) this.handover.letGo();
+    this.handover.abandon();
   }
 
   detach(): void {

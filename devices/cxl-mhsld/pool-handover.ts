@@ -5,6 +5,9 @@ import type { Type3State } from '../cxl/type3-state.js';
 import { HEADS } from './layout.js';
 import type { Pool } from './pool.js';
 
+/** Each one waits as long as a lock is waited for. */
+const TAKE_BACK_TRIES = 5;
+
 /** A head while it is attached. */
 export interface AttachedHead {
   readonly pool: Pool;
@@ -54,27 +57,37 @@ export class PoolHandover implements Handover {
   }
 
   takeBack(): boolean {
-    return this.#head().pool.move.takeBack();
+    const { move } = this.#head().pool;
+    for (let tries = 0; tries < TAKE_BACK_TRIES; tries++) {
+      const result = this.#try(() => move.takeBack());
+      if (result !== undefined) return result;
+    }
+    // Whose it is cannot be told; two machines that both go on would be worse than none.
+    this.#log.error({}, 'blocks that were given to another head stay there');
+    return false;
   }
 
   abandon(): void {
-    const { pool } = this.#head();
-    if (!pool.move.isExpecting) return;
-    try {
-      pool.move.abandon();
-    } finally {
-      this.#forget();
-    }
+    const { move } = this.#head().pool;
+    if (!move.isExpecting) return;
+    this.#try(() => move.abandon());
+    this.#forget();
   }
 
   letGo(): void {
+    this.#try(() => this.#head().pool.move.letGo());
+    this.#forget();
+  }
+
+  /** Undefined, and told, when the state of the pool is kept locked or damaged. */
+  #try<T>(run: () => T): T | undefined {
     try {
-      this.#head().pool.move.letGo();
+      return run();
     } catch (error) {
       if (!(error instanceof QmpError)) throw error;
-      this.#log.warn({ err: error }, 'blocks migrated, and the pool still tells so');
+      this.#log.warn({ err: error }, 'what the pool says of a migration stays as it is');
+      return undefined;
     }
-    this.#forget();
   }
 
   /** The lists and offers are those of another device now. */

@@ -126,8 +126,7 @@ export class Pool {
    */
   restore(ranges: readonly BlockRange[]): Conflict | undefined {
     if (this.move.isExpecting) return this.move.missing(ranges);
-    if (this.isWaiting) this.#sitDown();
-    return this.claim(ranges);
+    return ranges.length === 0 ? undefined : this.claim(ranges);
   }
   /** Has the head that it waited for, after the other machine went. @throws QmpError if it did not */
   #sitDown(): void {
@@ -289,8 +288,8 @@ export class Pool {
   }
 
   #transaction<T>(run: () => T): T {
+    if (this.isWaiting && !this.move.isExpecting) this.#sitDown();
     const { standing } = this.#place;
-    if (standing === 'waiting') throw inUse(this.name, this.head);
     if (standing !== 'seated' || this.move.isExpecting)
       throw refused(
         `head ${String(this.head)} of mhsld state '${this.name}' ${standing === 'moved' ? 'has migrated away' : 'is migrating'}`,

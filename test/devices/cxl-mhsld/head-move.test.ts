@@ -9,6 +9,7 @@ import { LAYOUT } from '../../../devices/cxl-mhsld/layout.js';
 import { Pool, type AttachOptions } from '../../../devices/cxl-mhsld/pool.js';
 import { NativeLoader } from '../../../server/os/native.js';
 import { NativeSharedObjects } from '../../../server/os/shared-objects.js';
+import { privateFolder } from '../../support/daemon.js';
 
 const loader = new NativeLoader();
 if (loader.load() === undefined) t.bailout('koffi is not installed');
@@ -75,9 +76,11 @@ class MortalObjects implements SharedObjects {
   }
 }
 
+type Move = ReturnType<typeof startMove>;
+
 /** A head with blocks, where it migrates to, and a head that looks on. */
 const startMove = (t: Test, to: number) => {
-  const objects = new NativeSharedObjects(loader, t.testdir());
+  const objects = new NativeSharedObjects(loader, privateFolder(t));
   const attach = (
     head: number,
     more: Partial<AttachOptions> = {},
@@ -171,54 +174,89 @@ for (const [kind, to] of KINDS) {
 
   for (const victim of ['source', 'destination'] as const)
     t.test(`a ${victim} killed at any step while a head migrates ${kind}`, async (t) => {
-      for (let steps = 0, done = false; !done; steps++)
-        await t.test(`after ${String(steps)} steps`, async (t) => {
-          const { source, destination, lives, attach, owners, expected, wrong, state } = startMove(
-            t,
-            to,
+      /** The move until the victim dies, before its step number `steps`. */
+      const moveUntil = (steps: number) => {
+        const move = startMove(t, to);
+        const { source, destination, lives } = move;
+        const outcome = { taken: false, done: false };
+        lives[victim].left = steps;
+        try {
+          destination.move.expect(SOURCE);
+          source.move.give();
+          destination.move.take();
+          outcome.taken = true;
+          source.move.letGo();
+          outcome.done = true;
+        } catch (error) {
+          if (!(error instanceof Killed)) throw error;
+          (victim === 'source' ? source : destination).leave();
+        }
+        return { ...move, ...outcome };
+      };
+      /** Nobody is left of the two: the next one finds the whole with one of them, and no trace. */
+      const checkDead = ({ attach, owners, expected, state, wrong }: Move, text: string): void => {
+        attach(7).detach();
+        const now = owners();
+        t.ok([expected(SOURCE), expected(to)].includes(now), `${text}: ${now}`);
+        const { offset, size } = LAYOUT.MOVES;
+        t.strictSame([...state.bytes.copy(offset, size)], [0, 0, 0, 0, 0, 0], text);
+        const adopted = attach(now === expected(to) ? to : SOURCE, { adopt: true });
+        t.ok(
+          OWNED.every((range) => adopted.owns(range)),
+          text,
+        );
+        t.equal(wrong(), 0, 'at every step each block had exactly one of the two');
+        adopted.detach();
+      };
+      for (let steps = 0, done = false; !done; steps++) {
+        const text = `after ${String(steps)} steps`;
+        const one = moveUntil(steps);
+        done = one.done;
+        if (done) break;
+        const { source, destination, owners, expected } = one;
+        if (victim === 'destination') {
+          t.ok(source.move.takeBack(), text);
+          t.equal(owners(), expected(SOURCE), text);
+          t.ok(
+            OWNED.every((range) => source.owns(range)),
+            text,
           );
-          lives[victim].left = steps;
-          let taken = false;
+          t.equal(source.claim([{ first: 19, count: 1 }]), undefined, 'it goes on');
+          source.release([{ first: 19, count: 1 }]);
+          source.leave();
+        } else {
+          if (!one.taken) destination.move.abandon();
+          t.equal(owners(), expected(one.taken ? to : SOURCE), text);
+          if (one.taken) {
+            t.ok(
+              OWNED.every((range) => destination.owns(range)),
+              text,
+            );
+            destination.leave();
+          } else destination.detach();
+          t.equal(owners(), expected(one.taken ? to : SOURCE), 'a dead head keeps what it has');
+        }
+        checkDead(one, text);
+        // The survivor dies too, while it puts things in order.
+        const survivor = victim === 'source' ? 'destination' : 'source';
+        for (let left = 0, survived = false; !survived; left++) {
+          const two = moveUntil(steps);
+          two.lives[survivor].left = left;
           try {
-            destination.move.expect(SOURCE);
-            source.move.give();
-            destination.move.take();
-            taken = true;
-            source.move.letGo();
-            done = true;
+            if (survivor === 'source') two.source.move.takeBack();
+            else two.destination.move.abandon();
+            survived = true;
           } catch (error) {
             if (!(error instanceof Killed)) throw error;
-            lives[victim].left = Infinity;
-            (victim === 'source' ? source : destination).leave();
           }
-          const before = owners();
-          if (!done && steps % 2 === 0) {
-            // Both are dead: whoever comes next ends it.
-            (victim === 'source' ? destination : source).leave();
-            attach(7).detach();
-            t.ok([expected(SOURCE), expected(to)].includes(owners()), `${before} ${owners()}`);
-            const adopted = attach(owners() === expected(to) ? to : SOURCE, { adopt: true });
-            t.ok(OWNED.every((range) => adopted.owns(range)));
-          } else if (!done && victim === 'destination') {
-            t.ok(source.move.takeBack());
-            t.equal(owners(), expected(SOURCE));
-            t.ok(OWNED.every((range) => source.owns(range)));
-            t.equal(source.claim([{ first: 19, count: 1 }]), undefined, 'it goes on');
-          } else if (!taken) {
-            destination.move.abandon();
-            destination.detach();
-            t.equal(owners(), expected(SOURCE), 'what a dead head has is kept for it');
-            const adopted = attach(SOURCE, { adopt: true });
-            t.ok(OWNED.every((range) => adopted.owns(range)));
-          } else {
-            t.equal(owners(), expected(to));
-            t.ok(OWNED.every((range) => destination.owns(range)));
-          }
-          attach(6);
-          const { offset, size } = LAYOUT.MOVES;
-          t.strictSame([...state.bytes.copy(offset, size)], [0, 0, 0, 0, 0, 0]);
-          t.equal(wrong(), 0, 'at every step each block had exactly one of the two');
-        });
+          two[survivor].leave();
+          checkDead(two, `${text}, the other one ${String(left)} steps later`);
+          two.onlooker.detach();
+          two.state.unlink();
+        }
+        one.onlooker.detach();
+        one.state.unlink();
+      }
     });
 
   t.test(`a failure while a head migrates ${kind}, and nobody dies`, async (t) => {
@@ -359,7 +397,7 @@ t.test('what cannot migrate is refused and changes nothing', async (t) => {
 });
 
 t.test('every head may be on the move at once, four pairs at a time', async (t) => {
-  const objects = new NativeSharedObjects(loader, t.testdir());
+  const objects = new NativeSharedObjects(loader, privateFolder(t));
   const options = { name: 'state', blocks: 8, init: true, adopt: false };
   const heads = Array.from({ length: 8 }, (_, head) => Pool.attach(objects, { ...options, head }));
   t.teardown(() => heads.forEach((head) => head.leave()));
