@@ -64,7 +64,7 @@ export class Activity {
 
   /** The device is about to be reset: what was latched is forgotten, and state STOP ends. */
   reset(): void {
-    this.latch.clear();
+    this.latch.reset();
     for (const hook of [...this.#resetHooks]) hook();
   }
   /** Calls `hook` before every reset of the device; returns the unsubscribe. */

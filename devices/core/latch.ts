@@ -9,6 +9,7 @@ export class Latch {
   readonly #limit: number;
   #waiting: (() => void)[] = [];
   #dropped = 0;
+  #replaying = false;
 
   constructor(limit = LATCHED_WRITES) {
     this.#limit = limit;
@@ -36,12 +37,21 @@ export class Latch {
   clear(): void {
     this.#waiting = [];
   }
+  /** The device was reset: forgets what came before, but not what comes behind a replayed reset. */
+  reset(): void {
+    if (!this.#replaying) this.clear();
+  }
   /** Does what waits, until the device is stopped again. */
   replay(stopped: () => boolean): void {
-    while (!stopped()) {
-      const next = this.#waiting.shift();
-      if (next === undefined) return;
-      next();
+    this.#replaying = true;
+    try {
+      while (!stopped()) {
+        const next = this.#waiting.shift();
+        if (next === undefined) return;
+        next();
+      }
+    } finally {
+      this.#replaying = false;
     }
   }
 }

@@ -6,6 +6,8 @@ export interface StopFrontOptions {
   readonly activity: Activity;
   /** What a read gives where nothing is; default zeros. */
   readonly unassigned?: 'zeros' | 'ones';
+  /** Whether a write that waited still finds its way when it is done; default always. */
+  readonly reached?: () => boolean;
 }
 
 /**
@@ -14,7 +16,7 @@ export interface StopFrontOptions {
  */
 export const stopFront = (
   region: MemoryRegion,
-  { activity, unassigned = 'zeros' }: StopFrontOptions,
+  { activity, unassigned = 'zeros', reached = () => true }: StopFrontOptions,
 ): MemoryRegion => {
   const space = new AddressSpace(region, unassigned);
   return MemoryRegion.routed(region.name, region.size, {
@@ -23,7 +25,9 @@ export const stopFront = (
       space.visit(offset, from.length, (section, start, end) => {
         if (section.region?.kind !== 'mmio') return;
         const bytes = from.slice(start, end);
-        activity.latch.add(() => space.writeBytes(offset + BigInt(start), bytes));
+        activity.latch.add(() => {
+          if (reached()) space.writeBytes(offset + BigInt(start), bytes);
+        });
       }),
   });
 };

@@ -1,6 +1,8 @@
 import { refused } from '../../schema/error.js';
+import type { Activity } from '../core/activity.js';
 import { AddressSpace } from '../core/address-space.js';
 import type { MemoryRegion } from '../core/memory-region.js';
+import { stopFront } from '../core/stop-front.js';
 import type { ConfigSpace } from './config-space.js';
 import { BRIDGE, CONFIG } from './registers.js';
 
@@ -65,8 +67,12 @@ class Bar implements BarInfo {
     return this.region.size;
   }
   get content(): AddressSpace {
-    this.#content ??= new AddressSpace(this.#shown, this.type === 'io' ? 'ones' : 'zeros');
+    this.#content ??= new AddressSpace(this.#shown, this.unassigned);
     return this.#content;
+  }
+  /** What reads give where nothing is. */
+  get unassigned(): 'zeros' | 'ones' {
+    return this.type === 'io' ? 'ones' : 'zeros';
   }
   get shown(): MemoryRegion {
     return this.#shown;
@@ -129,9 +135,21 @@ export class Bars {
     this.#setRegister(bar);
   }
 
-  /** Maps what `front` makes in the place of every region; the regions themselves without it. */
-  show(front?: (bar: BarInfo) => MemoryRegion): void {
-    for (const bar of this.#bars) bar.shown = front?.(bar) ?? bar.region;
+  /**
+   * Puts a front in the place of every region while the function is stopped.
+   *
+   * @param decodes whether the function lets accesses of a kind through
+   */
+  setStopped(
+    stopped: boolean,
+    activity: Activity,
+    decodes: (type: BarKind['type']) => boolean,
+  ): void {
+    for (const bar of this.#bars) {
+      const { region, type, unassigned } = bar;
+      const reached = (): boolean => decodes(type);
+      bar.shown = stopped ? stopFront(region, { activity, unassigned, reached }) : region;
+    }
   }
 
   #registerOf(index: number): number {

@@ -4,7 +4,6 @@ import type { AddressSpace } from '../core/address-space.js';
 import type { Device, DeviceState, Log, ResetType, StateValue } from '../core/device.js';
 import type { AccessSize } from '../core/host-memory.js';
 import type { MemoryRegion } from '../core/memory-region.js';
-import { stopFront } from '../core/stop-front.js';
 import { Bars } from './bars.js';
 import type { BarInfo, BarKind } from './bars.js';
 import type { PciBus } from './bus.js';
@@ -104,7 +103,7 @@ export class PciFunction {
     });
     this.#resetDevice = options.resetDevice ?? (() => this.reset());
     this.#leaveActivity = this.activity.onChange((stopped) =>
-      this.#bars.show(stopped ? this.#front : undefined),
+      this.#bars.setStopped(stopped, this.activity, (type) => this.#decodes(type)),
     );
   }
 
@@ -268,14 +267,14 @@ export class PciFunction {
     return this.#bars.list;
   }
 
-  readonly #front = ({ region, type }: BarInfo): MemoryRegion =>
-    stopFront(region, { activity: this.activity, unassigned: type === 'io' ? 'ones' : 'zeros' });
+  #decodes(type: BarKind['type']): boolean {
+    return this.#powered && this.commandEnabled[type];
+  }
 
   /** What one BAR holds, while the function has power and its command bit is set. */
   #openBar(index: number): AddressSpace | undefined {
     const bar = this.#bars.find(index);
-    if (bar === undefined || !this.#powered || !this.commandEnabled[bar.type]) return undefined;
-    return bar.content;
+    return bar !== undefined && this.#decodes(bar.type) ? bar.content : undefined;
   }
 
   /** Reads straight from a BAR, wherever it is mapped; 0 while it does not decode. */
