@@ -8,6 +8,7 @@ import { cxlType3 } from './cxl-type3/index.js';
 import { dynamicMdevice } from './dynamic-mdevice/index.js';
 import { edu } from './edu/index.js';
 import { iopmem } from './iopmem/index.js';
+import { isaSerial } from './isa-serial/index.js';
 import { ivshmemCommon } from './ivshmem/common-type.js';
 import { ivshmemDoorbell } from './ivshmem-doorbell/index.js';
 import { ivshmemPlain } from './ivshmem-plain/index.js';
@@ -34,6 +35,7 @@ export const userDeviceTypes: readonly DeviceType[] = [
   dynamicMdevice,
   edu,
   iopmem,
+  isaSerial,
   ivshmemCommon,
   ivshmemDoorbell,
   ivshmemPlain,
@@ -67,6 +69,7 @@ export const plainTypes = [
   { name: 'tcg-accel', parent: 'accel' },
   { name: 'qtest-accel', parent: 'accel' },
   { name: 'device', parent: 'object', abstract: true },
+  { name: 'isa-device', parent: 'device', abstract: true },
   { name: 'pci-device', parent: 'device', abstract: true },
   ...['i440FX', 'PIIX3', 'PIIX4_PM', 'mch', 'ICH9-LPC', 'ICH9-SMB'].map((name) => ({
     name,
@@ -80,6 +83,7 @@ export const plainTypes = [
   { name: 'virtio-mem-pci-base', parent: 'virtio-pci', abstract: true },
   { name: 'base-pci-bridge', parent: 'pci-device', abstract: true },
   { name: 'bus', parent: 'object', abstract: true },
+  { name: 'ISA', parent: 'bus' },
   { name: 'PCI', parent: 'bus' },
   { name: 'PCIE', parent: 'PCI' },
   { name: 'pxb-pcie-bus', parent: 'PCIE' },

@@ -56,19 +56,25 @@ const ChardevSocket = object('ChardevSocket', {
   reconnect: opt(int('int64', 'of a client: seconds before each new attempt; 0 for none')),
   ...COMMON,
 });
+const ChardevCommonWrapper = object('ChardevCommonWrapper', {
+  data: object('ChardevCommon', COMMON),
+});
 const ChardevBackend = union('ChardevBackend', {
-  base: { type: enumeration('ChardevBackendKind', ['socket', 'null'], 'type of the backend') },
+  base: {
+    type: enumeration('ChardevBackendKind', ['socket', 'pty', 'null'], 'type of the backend'),
+  },
   discriminator: 'type',
   branches: {
     socket: object('ChardevSocketWrapper', { data: ChardevSocket }),
-    null: object('ChardevCommonWrapper', { data: object('ChardevCommon', COMMON) }),
+    pty: ChardevCommonWrapper,
+    null: ChardevCommonWrapper,
   },
 });
 export const chardevAdd = command('chardev-add', {
   doc: 'Add a character device.',
   since: '0.1',
   args: { id: str('id, which must be free'), backend: ChardevBackend },
-  returns: object('ChardevReturn', { pty: opt(str('name of a pseudo terminal; never here')) }),
+  returns: object('ChardevReturn', { pty: opt(str('path of the pseudo terminal of a `pty`')) }),
 });
 export const chardevRemove = command('chardev-remove', {
   doc: 'Remove a character device that nobody uses.',

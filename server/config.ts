@@ -39,8 +39,9 @@ export type SocketEndpoint =
 /** Where a monitor meets its clients. */
 export type MonitorEndpoint = SocketEndpoint | { readonly kind: 'stdio' };
 
-/** The far side of a character device; `idle` has none, such as `null`. */
-export type CharEndpoint = MonitorEndpoint | { readonly kind: 'idle'; readonly backend: string };
+/** The far side of a character device; `idle` has none, such as `null`; `pty` is a new terminal. */
+export type CharEndpoint =
+  MonitorEndpoint | { readonly kind: 'pty' } | { readonly kind: 'idle'; readonly backend: string };
 
 /** A character device that is no monitor's. `origin` names it in errors. */
 export interface ChardevConfig {

@@ -51,7 +51,7 @@ export interface Device {
   unrealize(): void | Promise<void>;
   reset(type: ResetType): void;
   /** What the device chose for a property that left the choice to it, as `qom-get` answers. */
-  settled?(property: string): string | undefined;
+  settled?(property: string): JsonValue | undefined;
   /** Everything needed to go on elsewhere, without the bytes of host memory. */
   save(): DeviceState;
   /** @throws QmpError and changes nothing when the state does not fit this device */
@@ -132,7 +132,7 @@ export interface DeviceType<P extends Properties = Properties> {
   /** False for parts of a board that users cannot add. Default true. */
   readonly userCreatable?: boolean;
   /** Where devices of this type sit when it is no bus. */
-  readonly place?: 'memory-slot';
+  readonly place?: 'memory-slot' | 'isa';
   /** False when the type can only be cold-plugged. Default true. */
   readonly hotpluggable?: boolean;
   /** Version of what `save` gives; raised when an older `load` would not take it. Default 1. */

@@ -4,6 +4,7 @@ import type { DeviceState } from '../core/device.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import { bool } from '../core/property.js';
 import { CxlHost } from '../cxl/host.js';
+import { IsaBus } from '../isa/bus.js';
 import { PciBus } from '../pci/bus.js';
 import type { HotplugPort } from '../pci/hotplug.js';
 import type { PciDevice, PciFunction } from '../pci/function.js';
@@ -53,6 +54,7 @@ export class Board implements Platform {
   readonly messages = new MessageReceiver();
   readonly interrupts = new Interrupts();
   readonly cxl: CxlHost;
+  readonly isa: IsaBus;
   readonly #options: PlatformOptions;
   readonly #bus: PciBus;
   readonly #ports: ConfigPorts;
@@ -77,6 +79,7 @@ export class Board implements Platform {
     const ioRoot = MemoryRegion.container('io', IO_SPACE_SIZE);
     this.memory = new AddressSpace(map.system, 'zeros');
     this.io = new AddressSpace(ioRoot, 'ones');
+    this.isa = new IsaBus(ioRoot, this.interrupts);
     const end = options.modulesEnd ?? ramEnd(kind, options.ramSize);
     this.cxl = new CxlHost(map.system, options.cxl, end);
     const find = (bus: number, devfn: number): PciFunction | undefined =>

@@ -3,6 +3,7 @@ import type { Clock } from '../core/clock.js';
 import type { DeviceState, Log } from '../core/device.js';
 import type { HostMemory } from '../core/host-memory.js';
 import type { CxlConfig, CxlHost } from '../cxl/host.js';
+import type { IsaBus } from '../isa/bus.js';
 import type { PciBus } from '../pci/bus.js';
 import type { PciDevice, PciFunction } from '../pci/function.js';
 import { Bare } from './bare.js';
@@ -65,6 +66,8 @@ export interface PlatformServices {
   claimChassisSlot(chassis: number, slot: number): () => void;
   /** The guest let go of this function. */
   remove(fn: PciFunction): void;
+  /** The board's ISA bus; undefined where there is none. */
+  readonly isa?: IsaBus;
   /** Where CXL host bridges announce themselves, whether the machine has CXL or not. */
   readonly cxl: CxlHost;
 }

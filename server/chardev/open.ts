@@ -1,5 +1,6 @@
 import type { CharEndpoint } from '../config.js';
 import type { Connection } from '../transport/connection.js';
+import type { LoadNative } from '../os/native.js';
 import { openEndpoint } from '../transport/endpoint.js';
 import { idleBackend, type CharBackend } from './backend.js';
 import { ByteChannel } from './byte-channel.js';
@@ -9,6 +10,8 @@ import { close, type Chardev, type CharServices, type CharTable } from './table.
 /** A character device that is open, and the first peer for `wait`. */
 export interface Opened {
   readonly firstClient: Promise<void> | undefined;
+  /** Path of the pseudo terminal, if it is one. */
+  readonly terminal?: string;
 }
 
 /** Opens the far side; connections go to `accept`. @throws Error naming the endpoint and the reason */
@@ -20,12 +23,34 @@ const openBackend = async (
 ): Promise<Opened & { backend: CharBackend }> => {
   if (endpoint.kind === 'idle')
     return { backend: idleBackend(endpoint.backend), firstClient: undefined };
+  if (endpoint.kind === 'pty') return openTerminal(native, accept);
   const opened = await openEndpoint(endpoint, {
     native,
     onConnection: accept,
     onTrouble: (reason) => log.warn({ chardev: id, reason }, 'unable to connect chardev'),
   });
   return { backend: endpointBackend(endpoint, opened), firstClient: opened.firstClient };
+};
+
+/** @throws Error with the reason */
+const openTerminal = async (
+  native: LoadNative,
+  accept: (connection: Connection) => void,
+): Promise<Opened & { backend: CharBackend }> => {
+  const calls = native();
+  if (calls === undefined)
+    throw new Error('a pseudo terminal needs the optional package koffi, which is not available');
+  const { TerminalConnection } = await import('../transport/terminal.js');
+  const terminal = calls.openTerminal();
+  const connection = new TerminalConnection(calls, terminal);
+  accept(connection);
+  const backend = {
+    typeName: 'chardev-pty',
+    filename: `pty:${terminal.path}`,
+    properties: {},
+    close: () => connection.destroy(),
+  };
+  return { backend, firstClient: undefined, terminal: terminal.path };
 };
 
 /**
@@ -46,8 +71,8 @@ export const openChardev = async (
   });
   table.checkFree(id);
   const accept = (connection: Connection): void => channel.accept(connection);
-  const { backend, firstClient } = await openBackend(id, endpoint, accept, table.services);
-  return enter(table, { id, backend, channel }, firstClient);
+  const { backend, ...opened } = await openBackend(id, endpoint, accept, table.services);
+  return enter(table, { id, backend, channel }, opened);
 };
 
 /**
@@ -63,20 +88,16 @@ export const openMonitorChardev = async (
   services = table.services,
 ): Promise<Opened> => {
   table.checkFree(id);
-  const { backend, firstClient } = await openBackend(id, endpoint, accept, services);
-  return enter(table, { id, backend, channel: undefined }, firstClient);
+  const { backend, ...opened } = await openBackend(id, endpoint, accept, services);
+  return enter(table, { id, backend, channel: undefined }, opened);
 };
 
-const enter = async (
-  table: CharTable,
-  chardev: Chardev,
-  firstClient: Promise<void> | undefined,
-): Promise<Opened> => {
+const enter = async (table: CharTable, chardev: Chardev, opened: Opened): Promise<Opened> => {
   try {
     table.add(chardev);
   } catch (error) {
     await close(chardev);
     throw error;
   }
-  return { firstClient };
+  return opened;
 };

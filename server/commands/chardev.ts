@@ -54,7 +54,7 @@ const endpointOf = (backend: Backend, descriptors: NamedDescriptors): CharEndpoi
   const { data } = backend;
   if (data === undefined || !('addr' in data)) {
     if (data?.logfile !== undefined) throw new Error("'logfile' is not supported");
-    return { kind: 'idle', backend: backend.type };
+    return backend.type === 'pty' ? { kind: 'pty' } : { kind: 'idle', backend: backend.type };
   }
   checkPlain(data);
   const reconnectMs = Number(data.reconnect ?? 0n) * 1000;
@@ -84,16 +84,17 @@ export const chardevHandlers = {
       'frontend-open': chardevs.isUsed(entry),
     }));
   },
-  'query-chardev-backends': () => [{ name: 'socket' }, { name: 'null' }],
+  'query-chardev-backends': () => [{ name: 'socket' }, { name: 'pty' }, { name: 'null' }],
   'chardev-add': async ({ id, backend }, { machine, client }) => {
     const { chardevs } = machine.options;
     chardevs.checkFree(id);
     try {
-      await openChardev(chardevs, { id, endpoint: endpointOf(backend, client.descriptors) });
+      const endpoint = endpointOf(backend, client.descriptors);
+      const { terminal } = await openChardev(chardevs, { id, endpoint });
+      return terminal === undefined ? {} : { pty: terminal };
     } catch (error) {
       throw failedToAdd(id, error);
     }
-    return {};
   },
   'chardev-remove': ({ id }, { machine }) => machine.options.chardevs.remove(id),
   'chardev-send-break': ({ id }, { machine }) => {

@@ -1,10 +1,9 @@
-import type { PciBus } from '../../devices/pci/bus.js';
 import { refused } from '../../schema/error.js';
 import { QomObject } from './qom.js';
 
 export interface BusFacts {
-  /** ACPI number; undefined while the bus has none. */
-  readonly bsel: () => number | undefined;
+  /** ACPI number, undefined while the bus has none; absent: of a kind that never has one. */
+  readonly bsel?: () => number | undefined;
   readonly hotplugHandler: () => QomObject | undefined;
 }
 
@@ -18,7 +17,7 @@ export class BusObject extends QomObject {
   readonly #links = new Map<QomObject, string>();
   #nextChild = 0;
 
-  constructor(bus: PciBus, { bsel, hotplugHandler }: BusFacts) {
+  constructor(bus: { readonly typeName: string }, { bsel, hotplugHandler }: BusFacts) {
     super(bus.typeName, bus);
     this.addProperty('realized', { type: 'bool', get: () => true });
     this.addProperty('hotplug-handler', {
@@ -26,6 +25,7 @@ export class BusObject extends QomObject {
       get: () => hotplugHandler()?.path ?? '',
       target: hotplugHandler,
     });
+    if (bsel === undefined) return;
     this.addProperty('acpi-pcihp-bsel', {
       type: 'uint32',
       get: () => {

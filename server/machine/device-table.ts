@@ -1,7 +1,8 @@
 import type { DeviceContext, DeviceType, Log } from '../../devices/core/device.js';
 import { OwnMemories } from '../../devices/core/own-memory.js';
 import type { PropertyValues, Properties } from '../../devices/core/property.js';
-import type { PciBus } from '../../devices/pci/bus.js';
+import type { IsaBus } from '../../devices/isa/bus.js';
+import { PciBus } from '../../devices/pci/bus.js';
 import type { PciFunction } from '../../devices/pci/function.js';
 import { addOptionRom } from '../../devices/pci/option-rom.js';
 import {
@@ -61,6 +62,7 @@ export class DeviceTable implements BusTree {
   readonly #entries = new Set<DeviceEntry>();
   readonly #byFunction = new Map<PciFunction, DeviceEntry>();
   readonly #busObjects = new Map<PciBus, BusObject>();
+  #isaObject: BusObject | undefined;
   #nextAnonymous = 0;
   #nextUnattached = 0;
 
@@ -117,7 +119,8 @@ export class DeviceTable implements BusTree {
     const entry = this.#create(request.id, type, bag, hotplugged);
     try {
       if (bus === undefined) await this.#plugMemory(entry);
-      else await this.#plug(entry, bus);
+      else if (bus instanceof PciBus) await this.#plug(entry, bus);
+      else await this.#plugIsa(entry, bus);
     } catch (error) {
       this.#forget(entry);
       throw error;
@@ -142,6 +145,10 @@ export class DeviceTable implements BusTree {
     bus.attach(board.device.pci, board.devfn);
     await board.device.realize();
     this.#settle(entry, bus);
+    const { isa } = this.#options.platform();
+    if (isa === undefined || !ISA_BRIDGES.has(board.typeName)) return;
+    this.#isaObject = new BusObject(isa, { hotplugHandler: () => undefined });
+    object.addChild(isa.name, this.#isaObject);
   }
   /** Makes a bus visible in the tree, below the object of the device or host that brings it. */
   addBusObject(bus: PciBus, above: QomObject): void {
@@ -182,6 +189,8 @@ export class DeviceTable implements BusTree {
   requestUnplug(name: string): DeviceEntry {
     const entry = this.find(name);
     const bus = entry.pci?.pci.bus;
+    const { isa } = this.#options.platform();
+    if (entry.type.place === 'isa' && isa !== undefined) this.#checkHotplug(entry.type, isa);
     if (bus !== undefined) this.#checkHotplug(entry.type, bus);
     if (entry.memory !== undefined) this.#options.memorySlots().requestUnplug(entry.memory);
     if (entry.memory !== undefined && entry.pci === undefined) return entry;
@@ -219,9 +228,19 @@ export class DeviceTable implements BusTree {
   }
 
   /** The bus that a device goes to; undefined for a memory slot. */
-  #placeOf(type: DeviceType, path: string | undefined): PciBus | undefined {
+  #placeOf(type: DeviceType, path: string | undefined): PciBus | IsaBus | undefined {
+    const { isa } = this.#options.platform();
+    const wantsIsa = type.place === 'isa';
+    if (isa !== undefined && path === isa.name) {
+      if (wantsIsa) return isa;
+      throw refused(`Device '${type.name}' can't go on ${isa.typeName} bus`);
+    }
     if (type.place === undefined) return findBus(this, type, path);
-    if (path === undefined) return undefined;
+    if (path === undefined) {
+      if (wantsIsa && isa === undefined)
+        throw refused(`No 'ISA' bus found for device '${type.name}'`);
+      return wantsIsa ? isa : undefined;
+    }
     throw refused(`Device '${type.name}' can't go on ${findBus(this, type, path).typeName} bus`);
   }
   async #plugMemory(entry: DeviceEntry): Promise<void> {
@@ -235,11 +254,19 @@ export class DeviceTable implements BusTree {
     this.#entries.add(entry);
     exposeDevice(entry, { object: undefined, hotpluggable: () => true });
   }
-  #checkHotplug(type: DeviceType, bus: PciBus): void {
+  async #plugIsa(entry: DeviceEntry, bus: IsaBus): Promise<void> {
+    await entry.device.realize();
+    entry.realized = true;
+    this.#entries.add(entry);
+    this.#isaObject?.plug(entry.object);
+    exposeDevice(entry, { object: this.#isaObject, hotpluggable: () => bus.hotplug !== undefined });
+  }
+  #checkHotplug(type: DeviceType, bus: PciBus | IsaBus): void {
     if (type.hotpluggable === false)
       throw refused(`Device '${type.name}' does not support hotplugging`);
     if (bus.hotplug === undefined) throw refused(`Bus '${bus.name}' does not support hotplugging`);
-    const port = bus.bridge === undefined ? undefined : this.ofFunction(bus.bridge);
+    const { bridge } = bus;
+    const port = bridge === undefined ? undefined : this.ofFunction(bridge);
     if (port !== undefined) checkActive(port);
   }
   #newestFirst(bus: PciBus): DeviceEntry[] {
@@ -371,6 +398,9 @@ export class DeviceTable implements BusTree {
 
 /** Where the ACPI hotplug registers of pc and q35 belong. */
 const ACPI_PARTS: ReadonlySet<string> = new Set(['PIIX4_PM', 'ICH9-LPC']);
+
+/** What the ISA bus of pc and q35 lies behind. */
+const ISA_BRIDGES: ReadonlySet<string> = new Set(['PIIX3', 'ICH9-LPC']);
 
 const undefinedUnlessFound = (result: ReturnType<typeof resolvePath>): QomObject | undefined =>
   result.kind === 'found' ? result.object : undefined;

@@ -10,7 +10,6 @@ const IDLE_BACKENDS = [
   'null',
   'file',
   'pipe',
-  'pty',
   'vc',
   'ringbuf',
   'udp',
@@ -40,6 +39,11 @@ export const readChardev = (origin: string, text: string): ChardevConfig => {
     given.ignore(['signal', 'mux', 'logfile', 'logappend']);
     given.end();
     return { origin, id, endpoint: { kind: 'stdio' } };
+  }
+  if (backend === 'pty') {
+    given.ignore(['logfile', 'logappend']);
+    given.end();
+    return { origin, id, endpoint: { kind: 'pty' } };
   }
   if (!IDLE_BACKENDS.includes(backend))
     throw new CommandLineError(origin, `'${backend}' is not a valid char driver name`);
@@ -77,15 +81,16 @@ export const resolveMons = (
   return mons.map(({ origin, chardev, pretty }) => {
     const found = chardevs.find(({ id }) => id === chardev);
     if (found === undefined) throw new CommandLineError(origin, `chardev "${chardev}" not found`);
-    if (found.endpoint.kind === 'idle')
+    const { endpoint } = found;
+    if (endpoint.kind === 'idle' || endpoint.kind === 'pty')
       throw new CommandLineError(
         origin,
-        `chardev "${chardev}" is of type '${found.endpoint.backend}': a monitor needs 'socket' or 'stdio'`,
+        `chardev "${chardev}" is of type '${endpoint.kind === 'idle' ? endpoint.backend : 'pty'}': a monitor needs 'socket' or 'stdio'`,
       );
     if (taken.has(chardev)) throw new CommandLineError(origin, `chardev "${chardev}" is in use`);
     taken.add(chardev);
-    checkMonitor(origin, found.endpoint);
-    return { label: chardev, endpoint: found.endpoint, pretty };
+    checkMonitor(origin, endpoint);
+    return { label: chardev, endpoint, pretty };
   });
 };
 

@@ -51,6 +51,11 @@ export class Libc {
     };
   }
 
+  /** Binds a function of libc without a result. */
+  procedure(name: string, args: readonly unknown[]): NativeFunction {
+    return this.#libc.func(name, 'void', args);
+  }
+
   /** As `call`, in a thread of the pool; at most some dozens may be under way. */
   asyncCall(
     name: string,

@@ -7,6 +7,8 @@ import { Libc } from './libc.js';
 import type { Koffi } from './libc.js';
 import { bindMemory } from './memory-calls.js';
 import type { MemoryCalls } from './memory-calls.js';
+import { bindTerminal } from './terminal.js';
+import type { TerminalCalls } from './terminal.js';
 
 export { READABLE, WRITABLE } from './io.js';
 export type { LockType, PeerCredentials, PollHandle } from './io.js';
@@ -17,7 +19,7 @@ export type { LockType, PeerCredentials, PollHandle } from './io.js';
  *
  * @see reference/native-os-access.md §5
  */
-export interface Native extends IoCalls, MemoryCalls {}
+export interface Native extends IoCalls, MemoryCalls, TerminalCalls {}
 
 /** How parts that can do without the native layer get it. */
 export type LoadNative = () => Native | undefined;
@@ -73,7 +75,7 @@ export class NativeLoader {
     // libuv's default loop belongs to the main thread.
     if (!isMainThread) throw new Error('not in the main thread');
     const libc = new Libc(load());
-    const native = { ...bindIo(libc), ...bindMemory(libc) };
+    const native = { ...bindIo(libc), ...bindMemory(libc), ...bindTerminal(libc) };
     selfTest(native);
     return native;
   }

@@ -5,7 +5,7 @@
  * them and closes them.
  */
 export interface Connection {
-  readonly kind: 'unix' | 'tcp' | 'websocket' | 'stdio';
+  readonly kind: 'unix' | 'tcp' | 'websocket' | 'stdio' | 'pty';
   /** Begins delivery; nothing is read before. */
   start(handlers: ConnectionHandlers): void;
   /**

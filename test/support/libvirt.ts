@@ -94,13 +94,14 @@ export class Libvirt {
     return JSON.parse(await this.virsh('qemu-monitor-command', domain, JSON.stringify(command)));
   }
   /** Collects the events of a domain until `stop`. */
-  watch(domain: string): { stop(): Promise<string> } {
+  watch(domain: string): { text(): string; stop(): Promise<string> } {
     const words = ['qemu-monitor-event', domain, '--loop', '--timeout', '40'];
     const child = this.#spawn(['virsh', '-c', 'qemu:///session', ...words], 'pipe');
     let text = '';
     child.stdout?.on('data', (chunk: Buffer) => (text += chunk.toString()));
     const gone = once(child, 'close');
     return {
+      text: () => text,
       stop: async () => {
         child.kill('SIGINT');
         await gone;

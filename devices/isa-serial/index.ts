@@ -1,0 +1,12 @@
+import { deviceType } from '../core/device.js';
+import { IsaSerial } from './device.js';
+import { IsaSerialProperties } from './properties.js';
+
+export const isaSerial = deviceType({
+  name: 'isa-serial',
+  parent: 'isa-device',
+  interfaces: [],
+  place: 'isa',
+  properties: IsaSerialProperties,
+  create: (context, properties) => new IsaSerial(context, properties),
+});
