@@ -1,10 +1,9 @@
-import { QmpError, refused } from '../../schema/error.js';
+import { refused } from '../../schema/error.js';
 import { DIRTY_PAGE } from '../core/dirty-log.js';
-import { readContainer, writeContainer } from './container.js';
-import { CONTAINER_HEADER, RECORD_HEADER } from './container.js';
-import { StateError } from './errno.js';
-import { Incoming } from './incoming.js';
+import { ConfigTransfer } from './config-transfer.js';
+import { checkPosition, StateError } from './errno.js';
 import { StateMemory } from './memory.js';
+import { MemoryTransfer } from './memory-transfer.js';
 import { checkStart, PageLog } from './page-log.js';
 import { Passes } from './passes.js';
 import { StateRegions, type RegionLengths } from './regions.js';
@@ -41,21 +40,21 @@ export interface StateInfo {
  */
 export class StateControl {
   readonly target: StateTarget;
+  readonly #config: ConfigTransfer;
+  readonly #memory: MemoryTransfer;
   readonly #systemLog = new PageLog();
   #state: number = STATE.RUNNING;
   #resume: (() => void) | undefined;
   readonly #unhookReset: () => void;
   #unhookDma: (() => void) | undefined;
   #passes: Passes | undefined;
-  #snapshot: Uint8Array | undefined;
-  #incomingMemory: Incoming | undefined;
-  /** Announced length; undefined when no load of the configuration is under way. */
-  #incomingConfig: number | undefined;
   #regions: StateRegions | undefined;
   #closed = false;
 
   constructor(target: StateTarget) {
     this.target = target;
+    this.#config = new ConfigTransfer(target.config);
+    this.#memory = new MemoryTransfer(target.memories, target.passBytes);
     this.#unhookReset = target.activity.onReset(() => this.reset());
   }
 
@@ -67,7 +66,7 @@ export class StateControl {
   }
   /** Whether a load was begun and not completed. */
   get loading(): boolean {
-    return this.#incomingMemory !== undefined || this.#incomingConfig !== undefined;
+    return this.#config.loading || this.#memory.announced !== undefined;
   }
   /** Bits of CAPABILITY. */
   get capabilities(): number {
@@ -124,7 +123,7 @@ export class StateControl {
         `device '${this.target.name}' cannot run: a load is not complete`,
       );
     if ((to & STOP_BIT) !== 0) this.#resume ??= this.target.activity.hold();
-    this.#snapshot = undefined;
+    this.#memory.forget();
     if ((to & LOGGING_BIT) === 0) this.#endSession();
     else if (!this.logging) this.#beginSession();
     this.#state = to;
@@ -137,7 +136,7 @@ export class StateControl {
     const from = this.#state;
     this.abandonLoads();
     this.#regions?.reset();
-    this.#snapshot = undefined;
+    this.#memory.forget();
     this.#endSession();
     this.#state = STATE.RUNNING;
     this.#run();
@@ -148,28 +147,24 @@ export class StateControl {
     this.#closed = true;
     this.#unhookReset();
     this.abandonLoads();
-    this.#snapshot = undefined;
+    this.#memory.forget();
     this.#endSession();
     this.#run();
   }
   abandonLoads(): void {
-    this.#incomingMemory = undefined;
-    this.#incomingConfig = undefined;
+    this.#config.abandon();
+    this.#memory.abandon();
   }
 
   /** A container with the configuration as it is now. */
   configSnapshot(): Uint8Array {
     this.checkThere();
-    const image = this.target.config.save();
-    return writeContainer(
-      { kind: 'config', capacity: image.length, pass: 0 },
-      [{ offset: 0, length: image.length }],
-      (_, into) => into.set(image),
-    );
+    return this.#config.snapshot();
   }
   /** What the size of the configuration reads: announced, or of a snapshot taken now. */
   configSize(): number {
-    return this.#incomingConfig ?? this.configSnapshot().length;
+    this.checkThere();
+    return this.#config.size;
   }
   /**
    * Announces a configuration; 0 abandons the load.
@@ -179,8 +174,7 @@ export class StateControl {
    */
   announceConfig(size: bigint, room: number): void {
     this.#checkStop();
-    if (size > BigInt(room)) throw tooBig('configuration', size, BigInt(room));
-    this.#incomingConfig = size === 0n ? undefined : Number(size);
+    this.#config.announce(size, room);
   }
   /**
    * Loads the announced bytes from the beginning of `region`.
@@ -189,20 +183,7 @@ export class StateControl {
    */
   loadConfig(region: Uint8Array): void {
     this.#checkStop();
-    if (this.#incomingConfig === undefined)
-      throw new StateError('EINVAL', 'no length of the configuration was set');
-    const bytes = region.subarray(0, this.#incomingConfig);
-    const { config } = this.target;
-    const [record, ...others] = readContainer(bytes, 'config', config.capacity);
-    if (record?.offset !== 0 || others.length > 0)
-      throw new StateError('EINVAL', 'configuration is not one record from offset 0 on');
-    try {
-      config.load(record.data);
-    } catch (error) {
-      if (error instanceof QmpError) throw new StateError('EINVAL', error.message);
-      throw error;
-    }
-    this.#incomingConfig = undefined;
+    this.#config.load(region);
   }
 
   /**
@@ -211,9 +192,10 @@ export class StateControl {
    */
   memorySize(): number {
     this.checkCapability('DEVICE_MEMORY');
-    if (this.#incomingMemory !== undefined) return this.#incomingMemory.size;
+    const { announced } = this.#memory;
+    if (announced !== undefined) return announced;
     if (this.logging) return this.#session().take();
-    return this.#snapshotLength;
+    return this.#memory.size;
   }
   /**
    * A chunk of the last pass, or outside LOGGING of a snapshot, which the first chunk takes anew.
@@ -225,9 +207,9 @@ export class StateControl {
    */
   memoryChunk(pos: bigint, length: number): Uint8Array {
     this.checkCapability('DEVICE_MEMORY');
-    if (this.#incomingMemory !== undefined)
+    if (this.#memory.announced !== undefined)
       throw new StateError('EBUSY', 'a load of the memory is not complete');
-    if (!this.logging) return this.#snapshotChunk(pos, length);
+    if (!this.logging) return this.#memory.chunk(pos, length);
     const session = this.#session();
     if (session.stream === undefined && pos === 0n) session.take();
     const { stream } = session;
@@ -245,31 +227,13 @@ export class StateControl {
   announceMemory(size: bigint): void {
     this.checkCapability('DEVICE_MEMORY');
     this.#checkStop();
-    const most = this.#loadLimit;
-    if (size > BigInt(most)) throw tooBig('memory', size, BigInt(most));
-    this.#incomingMemory = size === 0n ? undefined : new Incoming(Number(size));
+    this.#memory.announce(size);
   }
-  /**
-   * Takes a chunk; the last one that is missing loads everything.
-   *
-   * @throws StateError EBUSY unless STOP; EINVAL when nothing was announced, beyond it, or when the
-   * data is refused: nothing of it is applied, and every chunk is missing again
-   */
+  /** Takes a chunk of the announced memory, see MemoryTransfer.put. @throws StateError EBUSY unless STOP */
   loadMemoryChunk(pos: bigint, chunk: Uint8Array): void {
     this.checkCapability('DEVICE_MEMORY');
     this.#checkStop();
-    const incoming = this.#incomingMemory;
-    if (incoming === undefined) throw new StateError('EINVAL', 'no length of the memory was set');
-    checkPosition(pos, incoming.size);
-    const bytes = incoming.put(Number(pos), chunk);
-    if (bytes === undefined) return;
-    try {
-      this.#applyMemory(bytes);
-      this.#incomingMemory = undefined;
-    } catch (error) {
-      incoming.restart();
-      throw error;
-    }
+    this.#memory.put(pos, chunk);
   }
 
   /**
@@ -348,46 +312,6 @@ export class StateControl {
     return this.#passes;
   }
 
-  get #snapshotLength(): number {
-    return CONTAINER_HEADER + RECORD_HEADER + Number(this.target.memories.size);
-  }
-  #snapshotChunk(pos: bigint, length: number): Uint8Array {
-    checkPosition(pos, this.#snapshotLength);
-    if (pos === 0n || this.#snapshot === undefined) this.#snapshot = this.#takeSnapshot();
-    const at = Number(pos);
-    const chunk = this.#snapshot.subarray(at, at + length);
-    if (at + length >= this.#snapshot.length) this.#snapshot = undefined;
-    return chunk;
-  }
-  #takeSnapshot(): Uint8Array {
-    const memory = new StateMemory(this.target.memories);
-    const { passBytes } = this.target;
-    if (memory.size > BigInt(passBytes)) throw tooBig('memory', memory.size, BigInt(passBytes));
-    const capacity = Number(memory.size);
-    let there = true;
-    const stream = writeContainer(
-      { kind: 'memory', capacity, pass: 0 },
-      [{ offset: 0, length: capacity }],
-      (offset, into) => {
-        there = memory.read(offset, into);
-      },
-    );
-    if (!there) throw new StateError('EIO', 'bytes of the device memory are gone');
-    return stream;
-  }
-
-  /** Bytes of the largest container that can be loaded: all of the memory, page by page. */
-  get #loadLimit(): number {
-    const most = Math.min(Number(this.target.memories.size), this.target.passBytes);
-    return CONTAINER_HEADER + Math.ceil(most / DIRTY_PAGE) * RECORD_HEADER + most;
-  }
-  #applyMemory(bytes: Uint8Array): void {
-    const memory = new StateMemory(this.target.memories);
-    const records = readContainer(bytes, 'memory', Number(memory.size));
-    for (const { offset, data } of records)
-      if (!memory.write(offset, data))
-        throw new StateError('EIO', 'bytes of the device memory are gone');
-  }
   #checkStop(): void {
     this.checkThere();
     if (this.#state !== STATE.STOP)
@@ -399,13 +323,3 @@ export class StateControl {
 }
 
 const CAPABILITY_TEXT = { DEVICE_MEMORY: 'device-memory', SYSTEM_MEMORY: 'system-memory' } as const;
-
-const checkPosition = (pos: bigint, size: number): void => {
-  if (pos >= BigInt(size))
-    throw new StateError(
-      'EINVAL',
-      `position ${String(pos)} is beyond ${String(size)} bytes of data`,
-    );
-};
-const tooBig = (what: string, size: bigint, most: bigint): StateError =>
-  new StateError('EFBIG', `${what} of ${String(size)} bytes is more than ${String(most)}`);

@@ -19,3 +19,14 @@ export class StateError extends Error {
     this.errno = errno;
   }
 }
+
+/** @throws StateError EINVAL when a stream of `size` bytes has nothing at `pos` */
+export const checkPosition = (pos: bigint, size: number): void => {
+  if (pos >= BigInt(size))
+    throw new StateError(
+      'EINVAL',
+      `position ${String(pos)} is beyond ${String(size)} bytes of data`,
+    );
+};
+export const tooBig = (what: string, size: bigint, most: bigint): StateError =>
+  new StateError('EFBIG', `${what} of ${String(size)} bytes is more than ${String(most)}`);

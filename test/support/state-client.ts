@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { intFromBytes, bytesFromInt } from '../../devices/core/memory-region.js';
 import type { Json } from '../side-by-side/client.js';
-import { QmpFailure, type Qmp } from './qmp.js';
+import type { Qmp } from './qmp.js';
 
 /** Offsets in the control structure, as the reference gives them. */
 export const CTL = {
@@ -19,27 +19,48 @@ export const CTL = {
 export const GET = 1n;
 export const SET = 2n;
 
-/** A client of the regions of one device, by QMP: what fails gives the name of its errno. */
+/** One way to the regions of one device. What fails says `: ERRNO, ` in its message. */
+export interface StatePort {
+  /** Accesses of any width and over several fields reach the device as one. */
+  readonly exact: boolean;
+  readRegion(region: string, offset: number, length: number): Promise<Buffer>;
+  writeRegion(region: string, offset: number, bytes: Uint8Array): Promise<void>;
+}
+
+/** By the commands `vfio-state-read` and `vfio-state-write`. */
+export const qmpPort = (qmp: Pick<Qmp, 'execute'>, id: string): StatePort => ({
+  exact: true,
+  readRegion: async (region, offset, length) => {
+    const args = { id, region, offset: BigInt(offset), length: BigInt(length) };
+    const { data } = (await qmp.execute('vfio-state-read', args)) as { data: string };
+    return Buffer.from(data, 'base64');
+  },
+  writeRegion: async (region, offset, bytes) => {
+    const data = Buffer.from(bytes).toString('base64');
+    await qmp.execute('vfio-state-write', { id, region, offset: BigInt(offset), data });
+  },
+});
+
+/** A client of the device state of one device, and software that uses the device itself. */
 export class StateClient {
   readonly #qmp: Pick<Qmp, 'execute'>;
+  readonly #port: StatePort;
   readonly id: string;
 
-  constructor(qmp: Pick<Qmp, 'execute'>, id: string) {
+  constructor(qmp: Pick<Qmp, 'execute'>, id: string, port = qmpPort(qmp, id)) {
     this.#qmp = qmp;
+    this.#port = port;
     this.id = id;
   }
 
-  async readRegion(region: string, offset: number, length: number): Promise<Buffer> {
-    const args = { id: this.id, region, offset: BigInt(offset), length: BigInt(length) };
-    const { data } = (await this.#qmp.execute('vfio-state-read', args)) as { data: string };
-    return Buffer.from(data, 'base64');
+  get exact(): boolean {
+    return this.#port.exact;
   }
-  async writeRegion(region: string, offset: number, bytes: Uint8Array): Promise<void> {
-    const data = Buffer.from(bytes).toString('base64');
-    await this.#qmp.execute('vfio-state-write', {
-      ...{ id: this.id, region },
-      ...{ offset: BigInt(offset), data },
-    });
+  readRegion(region: string, offset: number, length: number): Promise<Buffer> {
+    return this.#port.readRegion(region, offset, length);
+  }
+  writeRegion(region: string, offset: number, bytes: Uint8Array): Promise<void> {
+    return this.#port.writeRegion(region, offset, bytes);
   }
 
   /** Reads the control structure: bytes in hexadecimal, or the name of the errno. */
@@ -151,8 +172,7 @@ const errnoOf = async (access: () => Promise<string>): Promise<string> => {
   try {
     return await access();
   } catch (error) {
-    const errno =
-      error instanceof QmpFailure ? /: (E[A-Z0-9]+), /.exec(error.message)?.[1] : undefined;
+    const errno = error instanceof Error ? /: (E[A-Z0-9]+), /.exec(error.message)?.[1] : undefined;
     if (errno === undefined) throw error;
     return errno;
   }
