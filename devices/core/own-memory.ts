@@ -16,6 +16,7 @@ export interface OwnMemory {
 export class OwnMemories {
   readonly #activity: Activity;
   readonly #memories = new Map<string, HostMemory>();
+  readonly #borrowed = new Map<string, HostMemory>();
 
   constructor(activity: Activity) {
     this.#activity = activity;
@@ -25,6 +26,10 @@ export class OwnMemories {
   get list(): readonly OwnMemory[] {
     return [...this.#memories].map(([name, memory]) => ({ name, memory }));
   }
+  /** What the device uses, and others too: it is part of no saved state and stays where it is. */
+  get borrowed(): readonly OwnMemory[] {
+    return [...this.#borrowed].map(([name, memory]) => ({ name, memory }));
+  }
   /** Bytes in all. */
   get size(): bigint {
     return this.list.reduce((sum, { memory }) => sum + memory.size, 0n);
@@ -32,16 +37,22 @@ export class OwnMemories {
 
   /** @returns the same bytes, as the device and its software may use them: they do not change in STOP */
   add(name: string, memory: HostMemory): HostMemory {
-    if (this.#memories.has(name)) throw new RangeError(`there is memory ${name} already`);
-    this.#memories.set(name, memory);
-    return new StoppableMemory(memory, this.#activity);
+    return this.#use(this.#memories, name, memory);
+  }
+  /** The same view of memory that belongs to others as well; it has a descriptor. */
+  borrow(name: string, memory: HostMemory): HostMemory {
+    return this.#use(this.#borrowed, name, memory);
   }
   /** Safe when there is none of that name. */
   remove(name: string): void {
     this.#memories.delete(name);
+    this.#borrowed.delete(name);
   }
-  /** The same view of memory that is used by reference: it stays where it is when the device moves. */
-  borrow(memory: HostMemory): HostMemory {
+
+  #use(memories: Map<string, HostMemory>, name: string, memory: HostMemory): HostMemory {
+    if (this.#memories.has(name) || this.#borrowed.has(name))
+      throw new RangeError(`there is memory ${name} already`);
+    memories.set(name, memory);
     return new StoppableMemory(memory, this.#activity);
   }
 }

@@ -10,6 +10,7 @@ export const cxlMhsld = deviceType({
   description: 'CXL Multi-headed Single Logical Device',
   interfaces: ['pci-express-device'],
   properties: mhsldProperties,
+  mayDiffer: ['mhd-head', 'mhd-init', 'mhd-adopt'],
   create: createHead,
 });
 

@@ -79,8 +79,8 @@ export class Type3Backends {
     }
     this.#claimed.push(backend);
     if (backend.memory.size === 0n) throw refused(`${what} must have backing device`);
-    if (name === 'dynamic' && sharesDynamic) return memories.borrow(backend.memory);
-    return memories.add(name, backend.memory);
+    const isShared = name === 'dynamic' && sharesDynamic && backend.memory.descriptor !== undefined;
+    return isShared ? memories.borrow(name, backend.memory) : memories.add(name, backend.memory);
   }
 
   /** Gives the backends back; safe to call twice. */

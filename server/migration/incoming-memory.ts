@@ -27,6 +27,9 @@ export class IncomingMemory {
     const byName = new Map(blocks.map((block) => [blockName(block), block]));
     this.#blocks = shape.memories.flatMap((memory) => byName.get(blockName(memory)) ?? []);
     const same = shape.memories.map(({ object }, index) => this.#isSame(index, object));
+    const elsewhere = this.#blocks.find(({ isBorrowed }, index) => isBorrowed && !same[index]);
+    if (elsewhere !== undefined)
+      throw refused(`${blockName(elsewhere)} is another object here, and others use it too`);
     if (shape['ignore-shared']) this.#checkShared(shape, same);
     this.shared = [...same.keys()].filter((index) => same[index] === true);
     this.#isSent = shape.memories.map(({ readonly }, index) => !readonly && same[index] !== true);

@@ -1,5 +1,6 @@
 import { fstatSync, readFileSync } from 'node:fs';
 import type { HostMemory } from '../../devices/core/host-memory.js';
+import type { OwnMemory } from '../../devices/core/own-memory.js';
 import type { DeviceEntry } from '../machine/device-entry.js';
 import type { Machine } from '../machine/machine.js';
 
@@ -14,6 +15,8 @@ export interface Block {
   readonly memory: () => HostMemory;
   /** False for memory that was never set up: it is all zeros. */
   readonly isTouched: () => boolean;
+  /** Whether it belongs to others as well: it is never sent, and both sides must have it. */
+  readonly isBorrowed: boolean;
   /** Whether it is still part of the machine. */
   readonly isThere: () => boolean;
 }
@@ -30,21 +33,30 @@ export const blocksOf = (machine: Machine): Block[] => {
       size: backend.size,
       memory: () => backend.memory,
       isTouched: () => backend.isSetUp,
+      isBorrowed: false,
       isThere: () => true,
     }));
   const own = [...machine.devices.entries].flatMap(blocksOfDevice);
   return [...ram, ...own];
 };
 
-const blocksOfDevice = (entry: DeviceEntry): Block[] =>
-  entry.memories.list.map(({ name, memory }) => ({
-    owner: entry.object.path,
-    name,
-    size: memory.size,
+const blocksOfDevice = (entry: DeviceEntry): Block[] => [
+  ...entry.memories.list.map((own) => blockOf(entry, own, false)),
+  ...entry.memories.borrowed.map((own) => blockOf(entry, own, true)),
+];
+
+const blockOf = (entry: DeviceEntry, { name, memory }: OwnMemory, isBorrowed: boolean): Block => {
+  const isSame = (own: OwnMemory): boolean => own.memory === memory;
+  return {
+    ...{ owner: entry.object.path, name, size: memory.size, isBorrowed },
     memory: () => memory,
     isTouched: () => true,
-    isThere: () => entry.realized && entry.memories.list.some((own) => own.memory === memory),
-  }));
+    isThere: () => {
+      const { list, borrowed } = entry.memories;
+      return entry.realized && (list.some(isSame) || borrowed.some(isSame));
+    },
+  };
+};
 
 /** What a block is called in texts. */
 export const blockName = ({ owner, name }: Pick<Block, 'owner' | 'name'>): string =>

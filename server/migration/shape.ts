@@ -20,6 +20,7 @@ export const Hello = object('MigrationHello', {
       name: str('name of the memory'),
       size: int('size', 'bytes'),
       readonly: bool('nobody writes it, and it is not sent'),
+      borrowed: opt(bool('it belongs to others as well: it is not sent')),
       object: opt(str('which object of the host has the bytes')),
     }),
     'all memory, in the order of its numbers',
@@ -61,7 +62,8 @@ export const shapeOf = (machine: Machine, blocks: readonly Block[], choices: Cho
 });
 
 const memoryShape = (block: Block): MemoryShape => {
-  const shape = { owner: block.owner, name: block.name, size: block.size };
+  const { owner, name, size, isBorrowed } = block;
+  const shape = { owner, name, size, ...(isBorrowed ? { borrowed: true } : {}) };
   if (!block.isTouched()) return { ...shape, readonly: false };
   const memory = block.memory();
   const shared = sharedObject(memory);
@@ -167,6 +169,7 @@ const memoriesMisfit = (
     left.delete(name);
     const problem =
       differs(`size of ${name}`, memory.size, own.size) ??
+      differs(`sharing of ${name}`, memory.borrowed === true, own.borrowed === true) ??
       (memory.readonly ? undefined : differs(`readonly of ${name}`, false, own.readonly));
     if (problem !== undefined) return problem;
   }

@@ -175,7 +175,11 @@ export class Outgoing {
     await this.#sendBytes(this.#writer.json(FRAME.HELLO, shape));
     const skipped = new Set<number>();
     for (const [index, memory] of shape.memories.entries())
-      if (memory.readonly || (memory.object !== undefined && shape['ignore-shared']))
+      if (
+        memory.readonly ||
+        memory.borrowed === true ||
+        (memory.object !== undefined && shape['ignore-shared'])
+      )
         skipped.add(index);
     if (!outlet.isTwoWay) return skipped;
     const answer = jsonOf(await this.#answer(FRAME.ACCEPT)) ?? null;
