@@ -17,6 +17,11 @@ export interface Property<T = unknown> {
   readonly default: T | undefined;
   /** Type name that a link must point to; the machine resolves the text and hands over the object. */
   readonly link?: string;
+  /**
+   * Tells where the device sits or what of the host it takes: two devices that differ in it have the
+   * same registers and memory, and can load each other's state.
+   */
+  readonly ofPlace?: true;
   /** Shown as `default-value`; false hides it (links, strings without default). */
   readonly showDefault: boolean;
   /** @throws QmpError with the texts of §3.3, strict column */
@@ -36,6 +41,12 @@ export type PropertyValues<P extends Properties> = {
       : T
     : never;
 };
+
+/** Marks a property as one of the place of the device; see `Property.ofPlace`. */
+export const ofPlace = <P extends Properties[string]>(property: P): P => ({
+  ...property,
+  ofPlace: true,
+});
 
 type WithDefault<T> = Property<T> & { readonly default: T };
 

@@ -1,5 +1,14 @@
 import type { MemdevBackend } from '../core/memdev.js';
-import { bool, int32, link, str, uint32, uint64, type Property } from '../core/property.js';
+import {
+  bool,
+  int32,
+  link,
+  ofPlace,
+  str,
+  uint32,
+  uint64,
+  type Property,
+} from '../core/property.js';
 import { refused } from '../../schema/error.js';
 
 /** The size of the backend: seen, never set. */
@@ -19,9 +28,9 @@ const backendSize: Property<bigint> = {
 
 const common = {
   memdev: link<MemdevBackend>('memory-backend', 'the memory itself'),
-  node: uint32(0, 'NUMA node that the memory belongs to'),
-  addr: uint64(0n, 'guest-physical address in bytes, 0: the first that fits'),
-  slot: int32(-1, 'slot of the board, -1: the first free one'),
+  node: ofPlace(uint32(0, 'NUMA node that the memory belongs to')),
+  addr: ofPlace(uint64(0n, 'guest-physical address in bytes, 0: the first that fits')),
+  slot: ofPlace(int32(-1, 'slot of the board, -1: the first free one')),
 };
 export const PcDimmProperties = { ...common, size: backendSize };
 export const NvdimmProperties = {

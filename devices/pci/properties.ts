@@ -1,6 +1,6 @@
 import { refused } from '../../schema/error.js';
 import type { JsonValue } from '../../schema/json.js';
-import { bool, int32, size, str, uint32 } from '../core/property.js';
+import { bool, int32, ofPlace, size, str, uint32 } from '../core/property.js';
 import type { Property, PropertyValues } from '../core/property.js';
 
 /** Value of `addr` that means the lowest free slot. */
@@ -60,10 +60,10 @@ export const commonPciProperties = {
   'x-pcie-lnksta-dllla': bool(true, 'the link status reports an active data link'),
   'x-pcie-extcap-init': bool(true, 'the extended capability list starts empty and read-only'),
   failover_pair_id: str('id of the standby device that this one is the primary of'),
-  'acpi-index': uint32(0, 'onboard index that firmware reports, 0 for none'),
+  'acpi-index': ofPlace(uint32(0, 'onboard index that firmware reports, 0 for none')),
   'x-pcie-err-unc-mask': bool(true, 'uncorrectable errors can be masked'),
   'x-pcie-ari-nextfn-1': bool(false, 'the ARI capability names function 1 as the next one'),
-  'x-max-bounce-buffer-size': size(4096n, 'bytes that DMA through bounce buffers may use'),
+  'x-max-bounce-buffer-size': ofPlace(size(4096n, 'bytes that DMA through bounce buffers may use')),
   'sriov-pf': str('id of the physical function that this virtual function belongs to'),
   'x-vfio-state': bool(false, 'its state has regions, see vfio-state-read'),
   'x-pcie-ext-tag': bool(true, 'the device capabilities announce extended tags'),

@@ -1,6 +1,6 @@
 import { refused } from '../../schema/error.js';
 import type { MemdevBackend } from '../core/memdev.js';
-import { bool, link, size, uint32, uint64, type Property } from '../core/property.js';
+import { bool, link, ofPlace, size, uint32, uint64, type Property } from '../core/property.js';
 
 const MIN_BLOCK_SIZE = 1n << 20n;
 /** As QEMU where the host has transparent huge pages of that size. */
@@ -41,13 +41,13 @@ const pluggedSize: Property<bigint> & { readonly default: bigint } = {
 
 export const VirtioMemPciProperties = {
   memdev: link<MemdevBackend>('memory-backend', 'the memory, all that can be plugged'),
-  node: uint32(0, 'NUMA node that the memory belongs to'),
-  memaddr: uint64(0n, 'guest-physical address in bytes, 0: the first that fits'),
+  node: ofPlace(uint32(0, 'NUMA node that the memory belongs to')),
+  memaddr: ofPlace(uint64(0n, 'guest-physical address in bytes, 0: the first that fits')),
   'block-size': blockSize,
   'requested-size': ownSize(
     0n,
     'bytes that the guest is asked to have, a multiple of block-size; can be set at any time',
   ),
   size: pluggedSize,
-  prealloc: bool(false, 'allocate memory as it is plugged; stored and reported'),
+  prealloc: ofPlace(bool(false, 'allocate memory as it is plugged; stored and reported')),
 };
