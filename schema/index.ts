@@ -7,6 +7,7 @@ import * as cxl from './cxl.js';
 import * as cxlPools from './cxl-pools.js';
 import * as descriptors from './descriptors.js';
 import * as deviceState from './device-state.js';
+import * as deviceStateFiles from './device-state-files.js';
 import * as events from './events.js';
 import * as guest from './guest.js';
 import * as humanMonitor from './human-monitor.js';
@@ -38,6 +39,7 @@ export const subjects: readonly Subject[] = [
   { title: 'Shared memory between machines', module: ivshmem },
   { title: 'Guest side', module: guest },
   { title: 'Board', module: board },
+  { title: 'Saved devices', module: deviceStateFiles },
   { title: 'Migration', module: migration },
   { title: 'Parameters of migration', module: migrationParameters },
   { title: 'What is not there', module: absent },

@@ -124,6 +124,18 @@ export const LIMITS = {
     max: 1024 * MiB,
     doc: 'bytes of the saved registers of all devices in a migration, without their memory; more is refused by the destination',
   },
+  'inline-state': {
+    default: 16 * MiB,
+    min: 1024,
+    max: 32 * MiB,
+    doc: 'bytes of a saved device in a reply of device-save, or in a request of device-load; more is refused, and needs a file',
+  },
+  'state-jobs': {
+    default: 8,
+    min: 1,
+    max: 1024,
+    doc: 'devices of a machine that are being saved or loaded at a time; one more is refused',
+  },
   'websocket-frame-bytes': {
     default: 16 * MiB,
     min: 16,

@@ -113,11 +113,12 @@ export class MachineHost {
       await this.#openChardevs();
       const { buildMachine } = await import('./machine/build.js');
       const commands = await this.#options.commands();
-      const { config, log, limits, hostMemory, eventNotifiers, sharedObjects, onQuit } =
+      const { config, log, limits, loadNative, hostMemory, eventNotifiers, sharedObjects, onQuit } =
         this.#options;
       const machine = await buildMachine(config, {
         log,
         limits,
+        loadNative,
         hostMemory,
         eventNotifiers,
         chardevs: this.#chardevs,

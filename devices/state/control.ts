@@ -4,6 +4,7 @@ import { ConfigTransfer } from './config-transfer.js';
 import { checkPosition, StateError } from './errno.js';
 import { StateMemory } from './memory.js';
 import { MemoryTransfer } from './memory-transfer.js';
+import { OutsideLoad } from './outside-load.js';
 import { checkStart, PageLog } from './page-log.js';
 import { Passes } from './passes.js';
 import { StateRegions, type RegionLengths } from './regions.js';
@@ -42,6 +43,8 @@ export class StateControl {
   readonly target: StateTarget;
   readonly #config: ConfigTransfer;
   readonly #memory: MemoryTransfer;
+  /** Loads that come another way than by the regions. */
+  readonly outside = new OutsideLoad();
   readonly #systemLog = new PageLog();
   #state: number = STATE.RUNNING;
   #resume: (() => void) | undefined;
@@ -66,7 +69,8 @@ export class StateControl {
   }
   /** Whether a load was begun and not completed. */
   get loading(): boolean {
-    return this.#config.loading || this.#memory.announced !== undefined;
+    const { running, half } = this.outside;
+    return running || half || this.#config.loading || this.#memory.announced !== undefined;
   }
   /** Bits of CAPABILITY. */
   get capabilities(): number {
@@ -135,6 +139,7 @@ export class StateControl {
   reset(): void {
     const from = this.#state;
     this.abandonLoads();
+    this.outside.settle();
     this.#regions?.reset();
     this.#memory.forget();
     this.#endSession();
@@ -319,6 +324,8 @@ export class StateControl {
         'EBUSY',
         `device '${this.target.name}' is in state ${String(this.#state)}, a load needs state 1`,
       );
+    if (this.outside.running)
+      throw new StateError('EBUSY', `device '${this.target.name}' is being loaded`);
   }
 }
 

@@ -16,6 +16,7 @@ import { cxlHandlers } from './cxl.js';
 import { cxlPoolHandlers } from './cxl-pools.js';
 import { deviceStateHandlers } from './device-state.js';
 import { descriptorHandlers } from './descriptors.js';
+import { deviceStateFileHandlers } from './device-state-files.js';
 import { eventHandlers } from './events.js';
 import { admitted } from './guest-side.js';
 import { guestHandlers } from './guest.js';
@@ -65,6 +66,7 @@ export const commandTable = (native: ControlServices['native']): CommandTable =>
     ...cxlPoolHandlers,
     ...descriptorHandlers,
     ...deviceStateHandlers,
+    ...deviceStateFileHandlers,
     ...eventHandlers,
     ...guestHandlers,
     ...humanMonitorHandlers,

@@ -11,6 +11,7 @@ import type { CharTable } from '../chardev/table.js';
 import type { Limits } from '../limits.js';
 import type { RootLog } from '../log.js';
 import type { NumaNodeSetting } from '../options/numa.js';
+import type { LoadNative } from '../os/native.js';
 import type { DeviceRequest } from './device-table.js';
 import { Machine } from './machine.js';
 import type { Turn } from './turn.js';
@@ -19,6 +20,7 @@ import { TypeRegistry } from './type-registry.js';
 export interface BuildOptions {
   readonly log: RootLog;
   readonly limits: Limits;
+  readonly loadNative: LoadNative;
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharTable;

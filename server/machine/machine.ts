@@ -40,6 +40,8 @@ import { NumaNodes } from './numa.js';
 import { ObjectTable } from './object-table.js';
 import { QomObject } from './qom.js';
 import { RunState, type ShutdownReason } from './run-state.js';
+import { StateFiles } from '../state-files/state-files.js';
+import type { LoadNative } from '../os/native.js';
 import type { Turn } from './turn.js';
 import type { TypeRegistry } from './type-registry.js';
 import { VirtualClock, type ClockDriver } from './virtual-clock.js';
@@ -81,6 +83,7 @@ export interface MachineOptions {
   readonly clock?: ClockDriver;
   readonly globals: readonly GlobalSetting[];
   readonly types: TypeRegistry;
+  readonly loadNative: LoadNative;
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharTable;
@@ -104,6 +107,7 @@ export class Machine {
   readonly platform: Platform;
   readonly memorySlots: MemorySlots;
   readonly turn: Turn;
+  readonly stateFiles: StateFiles;
   readonly drivers = new GuestDrivers();
   readonly descriptorSets = new DescriptorSets();
   readonly numa = new NumaNodes();
@@ -120,6 +124,7 @@ export class Machine {
   constructor(options: MachineOptions) {
     this.options = options;
     this.turn = options.turn;
+    this.stateFiles = new StateFiles(options);
     this.clock = new VirtualClock({ driver: options.clock ?? 'host' });
     this.#guestPolicy = options.guestPolicy;
     this.runState = new RunState(this.clock, options.emit);
@@ -245,6 +250,7 @@ export class Machine {
     this.#closed = true;
     await this.migration.close();
     this.clock.close();
+    await this.stateFiles.close();
     await flushEverything(this);
     await this.devices.close();
     this.objects.close();

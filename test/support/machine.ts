@@ -65,6 +65,7 @@ export const startMachine = async (
   const machine = await buildMachine(config, {
     log: createLog('silent'),
     limits,
+    loadNative: loader.load,
     hostMemory: new NativeHostMemory(loader),
     eventNotifiers: new NativeEventNotifiers(loader.load),
     chardevs,
