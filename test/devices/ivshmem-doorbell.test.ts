@@ -106,6 +106,22 @@ t.test('rings become pending, then messages (vectors 22 to 24)', needsNative, as
   t.equal(memory.read(0x2000n, 4), 0n, 'no message without MASTER');
 });
 
+t.test('a stopped device hears rings when it goes on', needsNative, async (t) => {
+  const { systemMemory: memory, fn, own, context } = await connected(t, {}, 3n);
+  fn.writeConfig(MSIX_CONTROL, 2, 0x8000);
+  const go = context.activity.hold();
+  for (const fd of [own[0], own[0], own[1]]) raise(fd ?? -1);
+  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
+  t.equal(memory.read(PBA, 4), 0n);
+  t.ok(isRaised(own[0] ?? -1), 'the kernel keeps the count');
+  go();
+  await eventually('the rings are noticed', () => memory.read(PBA, 4) === 3n);
+  context.activity.hold();
+  raise(own[0] ?? -1);
+  for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
+  t.ok(isRaised(own[0] ?? -1), 'not read when it is stopped once more');
+});
+
 t.test('one can ring oneself, and masks hold nothing back but messages', needsNative, async (t) => {
   const { systemMemory: memory, fn } = await connected(t);
   fn.writeConfig(MSIX_CONTROL, 2, 0x8000);

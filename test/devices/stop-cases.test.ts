@@ -204,6 +204,23 @@ t.test('a port that is stopped takes and gives no device', needsNative, async (t
   t.equal(own.machine.devices.has('e'), false, 'the guest let go of it');
 });
 
+t.test('registers outside every BAR stand still, too', needsNative, async (t) => {
+  const own = await machineWith(t, 'pxb-cxl');
+  const { activity } = own.machine.devices.find(DUT);
+  const { memory } = own.machine.platform;
+  const [base, size] = [DECODER, DECODER + 8n];
+  memory.write(base, 4, 0x1000_0000n);
+  const go = activity.hold();
+  memory.write(base, 4, 0x2000_0000n);
+  memory.write(size, 4, 0x3000_0000n);
+  t.strictSame([memory.read(base, 4), memory.read(size, 4)], [0x1000_0000n, 0n]);
+  t.equal(activity.latch.latched, 2);
+  go();
+  t.strictSame([memory.read(base, 4), memory.read(size, 4)], [0x2000_0000n, 0x3000_0000n]);
+});
+/** Base of the first decoder of the first host bridge: behind RAM, which ends below 4 GiB. */
+const DECODER = 0x1_0000_0000n + 0x1000n + 0x128n + 0x10n;
+
 t.test('a stopped device can be taken away', needsNative, async (t) => {
   const own = await startMachine(t, ['-M', 'pc', '-nodefaults', '-device', 'edu,id=dut']);
   const { activity, pci } = own.machine.devices.find(DUT);

@@ -97,6 +97,17 @@ t.test('states of ports', async (t) => {
   t.equal(run(0x5101, more).code, 2, 'one more than the payload holds');
 });
 
+t.test('a stopped device is busy for the fabric manager', async (t) => {
+  const { tunnel, device } = fabric();
+  const before = device.save();
+  const go = device.pci.activity.hold();
+  t.equal(tunnel(0x5604, initiate('00', [0, 2])).code, 6);
+  t.equal(tunnel(0x1).code, 6);
+  t.strictSame(device.save(), before);
+  go();
+  t.equal(tunnel(0x1).code, 0);
+});
+
 t.test('V12: dynamic capacity by tunnel', async (t) => {
   const { tunnel, manager, device } = fabric();
   const info = tunnel(0x5600);

@@ -52,6 +52,18 @@ t.test('a fatal error is recorded on both sides and interrupts', async (t) => {
   t.equal(message(), 0x41);
 });
 
+t.test('at a port that is stopped a message waits', async (t) => {
+  const { root, fn, message } = started();
+  const before = root.save();
+  const go = root.activity.hold();
+  reportError(fn, { kind: 'uncorrectable', bit: FATAL_BIT });
+  t.strictSame(root.save(), before);
+  t.equal(message(), 0);
+  go();
+  t.equal(root.readConfig(ROOT_STATUS, 4), 0x54);
+  t.equal(message(), 0x41);
+});
+
 t.test('severity decides between fatal and not', async (t) => {
   const { root, fn } = started();
   reportError(fn, { kind: 'uncorrectable', bit: 14 });
