@@ -1,5 +1,5 @@
 import { refused } from '../../schema/error.js';
-import type { DeviceState, StateValue } from '../core/device.js';
+import type { DeviceState } from '../core/device.js';
 import { StateError } from './errno.js';
 import type { StateControl } from './control.js';
 import { checkStart } from './page-log.js';
@@ -50,7 +50,7 @@ export class StateRegions {
   /** @throws StateError ENODEV when the device has no such region, EINVAL beyond it */
   read(region: DataRegion, offset: number, length: number): Uint8Array {
     this.#check(region, offset, length);
-    return this.#bytes(region).slice(offset, offset + length);
+    return this.#data.get(region)?.slice(offset, offset + length) ?? new Uint8Array(length);
   }
   /** @throws StateError ENODEV when the device has no such region, EINVAL beyond it */
   write(region: DataRegion, offset: number, bytes: Uint8Array): void {
@@ -130,9 +130,11 @@ export class StateRegions {
 
   /** Fields and data, without zeros at the end; the state of the device itself is not here. */
   save(): DeviceState {
-    const data = Object.fromEntries(
-      [...this.#data].map(([region, bytes]): [string, StateValue] => [region, trimmed(bytes)]),
-    );
+    const data: DeviceState = {};
+    for (const region of DATA_REGIONS) {
+      const bytes = trimmed(this.#data.get(region) ?? NOTHING);
+      if (bytes.length > 0) data[region] = bytes;
+    }
     return { pos: this.#pos, start: this.#start, pages: this.#pages, data };
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
@@ -184,6 +186,7 @@ export class StateRegions {
   }
 }
 
+const NOTHING = new Uint8Array(0);
 const isField = (value: unknown): value is bigint =>
   typeof value === 'bigint' && BigInt.asUintN(64, value) === value;
 

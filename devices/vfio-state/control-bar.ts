@@ -1,4 +1,5 @@
 import { refused } from '../../schema/error.js';
+import type { Activity } from '../core/activity.js';
 import type { DeviceState } from '../core/device.js';
 import type { AccessSize } from '../core/host-memory.js';
 import { bytesFromInt, intFromBytes, MemoryRegion } from '../core/memory-region.js';
@@ -17,14 +18,17 @@ const DWORD = 0xffff_ffffn;
 export class ControlBar {
   readonly region: MemoryRegion;
   readonly #regions: () => StateRegions;
+  readonly #activity: Activity;
   #result = 0;
   /** Low halves that were written, by the offset of their field. */
   readonly #low = new Map<number, bigint>();
   /** High halves of what was read. */
   readonly #high = new Map<number, bigint>();
 
-  constructor(regions: () => StateRegions) {
+  /** @param activity of the vfio-state itself, not of the device that it shows */
+  constructor(regions: () => StateRegions, activity: Activity) {
     this.#regions = regions;
+    this.#activity = activity;
     this.region = MemoryRegion.mmio(
       'vfio-state-control',
       CONTROL_BAR_SIZE,
@@ -64,6 +68,7 @@ export class ControlBar {
 
   #read(offset: number): bigint {
     if (offset >= CTL_SIZE) return this.#register(offset);
+    if (this.#activity.stopped) return this.#peek(offset);
     const kept = this.#high.get(offset - 4);
     if (kept !== undefined) {
       this.#high.delete(offset - 4);
@@ -73,6 +78,16 @@ export class ControlBar {
     const value = this.#try(() => intFromBytes(readControl(this.#regions(), offset, size))) ?? 0n;
     if (size === 8) this.#high.set(offset, value >> 32n);
     return value & DWORD;
+  }
+  /** What can be read without a trace: no field of 64 bits. */
+  #peek(offset: number): bigint {
+    if (sizeAt(offset) === 8 || sizeAt(offset - 4) === 8) return 0n;
+    try {
+      return intFromBytes(readControl(this.#regions(), offset, 4));
+    } catch (error) {
+      if (error instanceof StateError) return 0n;
+      throw error;
+    }
   }
   #write(offset: number, value: bigint): void {
     if (offset >= CTL_SIZE) return;

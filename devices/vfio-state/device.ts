@@ -18,7 +18,6 @@ import { CONFIG_BAR, CONTROL_BAR, DATA_BAR, VFIO_STATE_IDENTITY } from './regist
 
 /**
  * The device state of another device, in BARs: the control structure, and the three regions of data.
- * It is itself never stopped.
  *
  * @see reference/vfio-device-state.md §1, §2
  */
@@ -26,18 +25,20 @@ export class VfioState implements PciDevice {
   readonly pci: PciFunction;
   readonly #context: DeviceContext;
   readonly #properties: PropertyValues<typeof VfioStateProperties>;
-  readonly #bar = new ControlBar(() => this.#shown);
+  readonly #bar: ControlBar;
   #control: StateControl | undefined;
   #regions: StateRegions | undefined;
 
   constructor(context: DeviceContext, properties: PropertyValues<typeof VfioStateProperties>) {
     this.#context = context;
     this.#properties = properties;
+    this.#bar = new ControlBar(() => this.#shown, context.activity);
     this.pci = new PciFunction({
       typeName: context.typeName,
       id: context.id,
       identity: VFIO_STATE_IDENTITY,
       log: context.log,
+      activity: context.activity,
       resetDevice: (type) => this.reset(type),
     });
   }

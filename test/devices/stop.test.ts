@@ -45,7 +45,7 @@ const apply = (fn: PciFunction, { place, offset, size, value }: Write): void => 
     return;
   }
   const inside = at % Number(bar.size);
-  if (bar.region.section(BigInt(inside), 1n).region?.kind === 'ram') return;
+  if (bar.region.section(BigInt(inside), 1n).region?.kind !== 'mmio') return;
   fn.writeBar(bar.index, inside, size, BigInt.asUintN(8 * size, value));
 };
 

@@ -101,6 +101,7 @@ const RECIPES: Readonly<Record<string, (t: Cleanup) => Recipe | Promise<Recipe>>
   }),
   edu: cold(...PC, ...device('edu,id=dut')),
   iopmem: cold(...Q35, ...ram('m', '1M'), ...device('iopmem,id=dut,memdev=m')),
+  'isa-serial': cold(...PC, ...device('isa-serial,id=dut')),
   'ivshmem-doorbell': onServer('ivshmem-doorbell'),
   'ivshmem-plain': cold(...PC, ...ram('m', '1M'), ...device('ivshmem-plain,id=dut,memdev=m')),
   nvdimm: cold(
@@ -123,6 +124,11 @@ const RECIPES: Readonly<Record<string, (t: Cleanup) => Recipe | Promise<Recipe>>
   ),
   'pxb-pcie': cold(...Q35, ...device('pxb-pcie,id=dut,bus_nr=80')),
   'shm-pci': onServer('shm-pci'),
+  'state-sample': cold(...PC, ...device('state-sample,id=dut')),
+  'vfio-state': cold(
+    ...[...PC, ...device('state-sample,id=other')],
+    ...device('vfio-state,id=dut,target=other,memory-length=4096'),
+  ),
   'virtio-mem-pci': cold(
     ...['-M', 'q35', '-nodefaults', '-m', '128M,maxmem=4G'],
     ...[...ram('m', '128M'), ...device('virtio-mem-pci,id=dut,memdev=m,requested-size=64M')],

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { eventually, privateFolder, startDaemon, type Cleanup } from './daemon.js';
-import type { Qmp} from './qmp.js';
+import type { Qmp } from './qmp.js';
 import { type QmpEvent } from './qmp.js';
 import { Qtest } from './qtest.js';
 
