@@ -152,7 +152,7 @@ export class Arrival {
     try {
       this.#take(type, payload);
     } catch (error) {
-      throw this.#reader.error(error instanceof Error ? error.message : String(error));
+      throw this.#reader.error(error instanceof Error ? error.message : String(error), error);
     }
   }
   #take(type: number, payload: Buffer): void {

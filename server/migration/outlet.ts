@@ -65,7 +65,9 @@ export class SocketOutlet implements Outlet {
     if (this.#failure !== undefined) this.#socket.destroy();
     else {
       this.#failure = 'The migration was given up';
-      this.#socket.resetAndDestroy();
+      // Only TCP knows of resets; a UNIX socket just ends.
+      if (this.#socket.remotePort === undefined) this.#socket.destroy();
+      else this.#socket.resetAndDestroy();
     }
     this.#wake();
   }

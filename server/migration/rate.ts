@@ -3,7 +3,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 /** Length of the windows in which bytes are counted, in milliseconds. */
 const WINDOW_MS = 100;
 /** How long others wait for their turn at most. */
-const TURN_MS = 4;
+const TURN_MS = 0.5;
 
 /** Keeps a sender below so many bytes in a second, and lets others have their turn. */
 export class Pace {

@@ -30,10 +30,7 @@ export const Hello = object('MigrationHello', {
       path: str('QOM path'),
       type: str('type name'),
       place: str('bus and address'),
-      properties: arr(
-        object('MigrationProperty', { name: str('name'), value: str('as JSON') }),
-        'properties that both sides must have alike',
-      ),
+      properties: arr(str('NAME=VALUE'), 'properties that both sides must have alike'),
     }),
     'all devices, in the order of their numbers',
   ),
@@ -100,7 +97,7 @@ const propertiesOf = ({ type, properties }: DeviceEntry): DeviceShape['propertie
       const isName = link !== undefined || qomType === 'str';
       return !isName && type.mayDiffer?.includes(name) !== true;
     })
-    .map(([name]) => ({ name, value: writeJson(properties.show(name)) }));
+    .map(([name]) => `${name}=${writeJson(properties.show(name))}`);
 
 /** What of the source does not fit this machine, as a text; undefined when all does. */
 export const misfit = (
@@ -148,13 +145,18 @@ const devicesMisfit = (
 };
 
 const propertiesMisfit = (source: DeviceShape, here: DeviceShape): string | undefined => {
-  const values = new Map(here.properties.map(({ name, value }) => [name, value]));
-  for (const { name, value } of source.properties) {
+  const values = new Map(here.properties.map(split));
+  for (const [name, value] of source.properties.map(split)) {
     const own = values.get(name) ?? 'unknown';
     const problem = differs(`property '${name}' of ${source.path}`, value, own);
     if (problem !== undefined) return problem;
   }
   return undefined;
+};
+
+const split = (text: string): [name: string, value: string] => {
+  const at = text.indexOf('=');
+  return [text.slice(0, Math.max(at, 0)), text.slice(at + 1)];
 };
 
 const memoriesMisfit = (

@@ -68,8 +68,8 @@ export interface Frame {
 
 /** A stream that is not as it must be; the text says where. */
 export class StreamError extends Error {
-  constructor(at: number, sequence: number, what: string) {
-    super(`migration stream: byte ${String(at)}, frame ${String(sequence)}: ${what}`);
+  constructor(at: number, sequence: number, what: string, cause?: unknown) {
+    super(`migration stream: byte ${String(at)}, frame ${String(sequence)}: ${what}`, { cause });
     this.name = 'StreamError';
   }
 }
@@ -152,8 +152,8 @@ export class FrameReader {
     }
   }
   /** A refusal of the frame at hand. */
-  error(what: string): StreamError {
-    return new StreamError(this.#at, this.#sequence, what);
+  error(what: string, cause?: unknown): StreamError {
+    return new StreamError(this.#at, this.#sequence, what, cause);
   }
   /** The stream is over. @throws StreamError in the middle of something */
   end(): void {
