@@ -21,6 +21,8 @@ export interface MemoryModulePart extends MemoryPart {
   memory(): HostMemory;
   /** -1 until the platform has chosen one. */
   slot: number;
+  /** The guest was asked to let go, and has not answered. */
+  unplugPending: boolean;
 }
 
 /** Memory that the guest takes and gives back in blocks, with the room for all of it reserved. */

@@ -1,5 +1,6 @@
 import { refused } from '../../schema/error.js';
-import type { DeviceState } from './device.js';
+import type { DeviceState, StateValue } from './device.js';
+import { fields, unsigned, type Reader } from './saved-state.js';
 
 /** What a write from software does to a field: nothing, store, or clear where it writes 1. */
 export type FieldAccess = 'RO' | 'RW' | 'RW1C';
@@ -140,17 +141,15 @@ export class RegisterFile<M extends RegisterMap> {
   /**
    * Checks a saved state.
    *
+   * @param place as in errors
    * @returns what applies it
    * @throws QmpError when it does not fit
    */
-  prepareLoad(state: unknown): () => void {
-    const saved = (typeof state === 'object' ? state : undefined) as DeviceState | undefined;
-    const values = [...this.#cells.values()].map((cell): [Cell, bigint] => {
-      const value = saved?.[cell.name];
-      if (typeof value !== 'bigint' || BigInt.asUintN(cell.register.size * 8, value) !== value)
-        throw refused(`saved state has no value for register ${cell.name}`);
-      return [cell, value];
-    });
+  prepareLoad(state: StateValue | undefined, place = 'saved registers'): () => void {
+    const cells = [...this.#cells.values()];
+    const readers = Object.fromEntries(cells.map((cell) => [cell.name, valueOf(cell)]));
+    const saved = fields(readers)(state, place);
+    const values = cells.map((cell): [Cell, bigint] => [cell, saved[cell.name] ?? 0n]);
     return () => {
       for (const [cell, value] of values) cell.value = value;
     };
@@ -168,6 +167,16 @@ export class RegisterFile<M extends RegisterMap> {
     return (cell.value >> BigInt(8 * (offset - cell.register.offset))) & DWORD;
   }
 }
+
+/** A register has the bits of its fields and no others. */
+const valueOf =
+  ({ register }: Cell): Reader<bigint> =>
+  (value, place) => {
+    const read = unsigned(8 * register.size)(value, place);
+    const mask = Object.values(register.fields).reduce((bits, one) => bits | maskOf(one), 0n);
+    if ((read & ~mask) === 0n) return read;
+    throw refused(`${place} has bits that the register does not have`);
+  };
 
 const writeDword = (cell: Cell, offset: number, value: bigint): void => {
   const shift = BigInt(8 * (offset - cell.register.offset));

@@ -85,6 +85,5 @@ export class CxlDownstream implements PciDevice {
   }
   load(state: DeviceState): void {
     this.pci.load(state);
-    this.slots.reload();
   }
 }

@@ -98,6 +98,5 @@ export class CxlRootPort implements PciDevice {
   }
   load(state: DeviceState): void {
     this.pci.load(state);
-    this.slots.reload();
   }
 }

@@ -1,5 +1,6 @@
 import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState, ResetType } from '../core/device.js';
+import { fields, map, part } from '../core/saved-state.js';
 import { Cci } from '../cxl/cci.js';
 import {
   abortCommand,
@@ -110,14 +111,15 @@ export class SwitchMailboxCci implements PciDevice {
     };
   }
   load(saved: DeviceState): void {
-    const { pci, registers, cci, time } = saved;
-    if (typeof pci !== 'object') throw refused('saved state is not of a cxl-switch-mailbox-cci');
+    const { pci, registers, cci, time } = savedSwitchMailbox(saved, `saved ${this.pci.typeName}`);
     const apply = [
+      this.pci.prepareLoad(pci),
       this.#registers.prepareLoad(registers),
       this.#cci.prepareLoad(cci),
       this.#time.prepareLoad(time),
     ];
-    this.pci.load(pci as DeviceState);
     for (const run of apply) run();
   }
 }
+
+const savedSwitchMailbox = fields({ pci: map, registers: part, cci: part, time: part });

@@ -1,5 +1,5 @@
-import { refused } from '../../schema/error.js';
 import type { StateValue } from '../core/device.js';
+import { bytes } from '../core/saved-state.js';
 import { viewOf } from './bytes.js';
 import { RETURN_CODE, type ReturnCode } from './return-code.js';
 
@@ -65,10 +65,9 @@ export class AlertThresholds {
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    if (!(state instanceof Uint8Array) || state.length !== SIZE)
-      throw refused('saved alert thresholds do not fit');
+    const thresholds = bytes(SIZE)(state, 'saved alert thresholds');
     return () => {
-      this.#bytes = state.slice();
+      this.#bytes = thresholds;
     };
   }
 }

@@ -1,15 +1,20 @@
 import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
+import { bytes, fields, flag, integer, unsigned } from '../core/saved-state.js';
 import type { Clock } from '../core/clock.js';
 import { RETURN_CODE, type ReturnCode } from './return-code.js';
 
 const TICK_NS = 1_000_000_000n;
 const NS_PER_MS = 1_000_000n;
+/** Bytes that a command can have as input. */
+const LONGEST_INPUT = 1 << 20;
 /** From here on an operation that is asked to stop finishes instead. */
 const TOO_LATE_TO_ABORT = 85;
 
 export interface BackgroundOperationOptions {
   readonly clock: Clock;
+  /** Whether such an operation could have been started with such input. */
+  canFinish(opcode: number, input: Uint8Array): boolean;
   /** Applies what the operation was started for. */
   finish(opcode: number, input: Uint8Array): void;
   /** The operation has come to its end, after `finish`. */
@@ -119,27 +124,34 @@ export class BackgroundOperation {
 
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    const { opcode, percent, returnCode, running, input, elapsed, runtime } = (state ??
-      {}) as DeviceState;
-    if (
-      typeof opcode !== 'number' ||
-      typeof percent !== 'number' ||
-      typeof returnCode !== 'number' ||
-      typeof elapsed !== 'bigint' ||
-      typeof runtime !== 'bigint' ||
-      !(input instanceof Uint8Array)
-    )
-      throw refused('saved background operation does not fit');
+    const saved = savedOperation(state, 'saved background operation');
+    const { opcode, percent, returnCode, running, input, elapsed, runtime } = saved;
+    if (running && !this.#options.canFinish(opcode, input))
+      throw refused(
+        `saved background operation.opcode ${opcode.toString(16)}h is none that runs with such input`,
+      );
     return () => {
       this.#stop();
       this.#opcode = opcode;
       this.#percent = percent;
       this.#returnCode = returnCode as ReturnCode;
       this.#runtimeNs = runtime;
-      if (running !== true) return;
-      this.#input = input.slice();
+      if (!running) return;
+      this.#input = input;
       this.#startedAt = this.#options.clock.now() - elapsed;
       this.#arm(this.#startedAt + (elapsed / TICK_NS + 1n) * TICK_NS);
     };
   }
 }
+
+const savedOperation = fields({
+  opcode: integer(0xffff),
+  percent: integer(100),
+  returnCode: integer(0xffff),
+  running: flag,
+  input: bytes(LONGEST_INPUT, 0),
+  /** Nanoseconds since it was started. */
+  elapsed: unsigned(),
+  /** Nanoseconds that it takes. */
+  runtime: unsigned(),
+});

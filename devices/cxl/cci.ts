@@ -1,5 +1,6 @@
 import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
+import { fields, integer, part } from '../core/saved-state.js';
 import type { Clock } from '../core/clock.js';
 import { BackgroundOperation } from './background-operation.js';
 import { RETURN_CODE, type ReturnCode } from './return-code.js';
@@ -35,6 +36,8 @@ export interface CciCommand {
   readonly effects: number;
   /** All or nothing: whatever is not a success changes nothing. */
   run(input: Uint8Array): CommandResult;
+  /** For background operations whose input varies: whether such an input can have started one. */
+  accepts?(input: Uint8Array): boolean;
   /** Applies a background operation; `input` is what started it. */
   finish?(input: Uint8Array): void;
 }
@@ -80,6 +83,7 @@ export class Cci {
     this.payloadSize = options.payloadSize;
     this.background = new BackgroundOperation({
       clock: options.clock,
+      canFinish: (opcode, input) => this.#canFinish(opcode, input),
       finish: (opcode, input) => this.#commands.get(opcode)?.finish?.(input),
       finished: () => options.backgroundFinished?.(),
     });
@@ -121,6 +125,14 @@ export class Cci {
     return RETURN_CODE.SUCCESS;
   }
 
+  #canFinish(opcode: number, input: Uint8Array): boolean {
+    const command = this.#commands.get(opcode);
+    if (command === undefined || (command.effects & EFFECT.BACKGROUND) === 0) return false;
+    const { inputLength, accepts } = command;
+    if (inputLength !== undefined) return input.length === inputLength;
+    return input.length <= this.#options.payloadSize && accepts?.(input) === true;
+  }
+
   /** Whether the operation that runs or ran last can be aborted. */
   get abortable(): boolean {
     const command = this.#commands.get(this.background.opcode);
@@ -136,8 +148,9 @@ export class Cci {
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    const { background, payloadSize } = (state ?? {}) as DeviceState;
-    if (typeof payloadSize !== 'number') throw refused('saved command interface does not fit');
+    const { background, payloadSize } = savedCci(state, 'saved command interface');
+    if (!Number.isInteger(Math.log2(payloadSize)))
+      throw refused('saved command interface.payloadSize must be a power of two');
     const apply = this.background.prepareLoad(background);
     return () => {
       apply();
@@ -145,3 +158,5 @@ export class Cci {
     };
   }
 }
+
+const savedCci = fields({ background: part, payloadSize: integer(1 << 20, 1) });

@@ -1,5 +1,6 @@
 import { refused } from '../../schema/error.js';
 import type { StateValue } from '../core/device.js';
+import { fields, list, part } from '../core/saved-state.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import { HdmDecoders } from './hdm-decoders.js';
 import { Ras, RAS_SIZE } from './ras.js';
@@ -116,7 +117,10 @@ export class ComponentRegisters {
   }
 
   save(): StateValue {
-    return { decoders: [...(this.decoders?.words ?? [])], ras: this.ras?.save() ?? [] };
+    return {
+      decoders: this.decoders === undefined ? [] : [[...this.decoders.words]],
+      ras: this.ras === undefined ? [] : [this.ras.save()],
+    };
   }
 
   /**
@@ -126,15 +130,17 @@ export class ComponentRegisters {
    * @throws QmpError when it is not of such a component
    */
   prepareLoad(state: StateValue | undefined): () => void {
-    const saved = state as { decoders?: StateValue; ras?: StateValue } | undefined;
-    const decoders = wordsOf(saved?.decoders);
-    const ras = wordsOf(saved?.ras);
-    const expected = this.decoders?.words.length ?? 0;
-    if (decoders?.length !== expected || ras === undefined)
+    const { decoders, ras } = savedComponent(state, 'saved component registers');
+    const has = (part: object | undefined, saved: readonly unknown[]): boolean =>
+      saved.length === (part === undefined ? 0 : 1);
+    if (!has(this.decoders, decoders) || !has(this.ras, ras))
       throw refused(`saved component registers are not those of a ${this.kind}`);
+    const apply = [
+      ...decoders.map((words) => this.decoders?.prepareLoad(words)),
+      ...ras.map((errors) => this.ras?.prepareLoad(errors)),
+    ];
     return () => {
-      this.decoders?.load(Uint32Array.from(decoders));
-      this.ras?.load(ras);
+      for (const run of apply) run?.();
     };
   }
 }
@@ -152,11 +158,4 @@ const decodersOf = (kind: ComponentKind): HdmDecoders | undefined => {
   });
 };
 
-/** Saved 32-bit words; undefined when it is something else. */
-const wordsOf = (value: StateValue | undefined): number[] | undefined => {
-  if (!Array.isArray(value)) return undefined;
-  const fits = value.every(
-    (word) => typeof word === 'number' && Number.isInteger(word) && word >= 0 && word < 2 ** 32,
-  );
-  return fits ? (value as number[]) : undefined;
-};
+const savedComponent = fields({ decoders: list(part, 1), ras: list(part, 1) });

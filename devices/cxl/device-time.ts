@@ -1,5 +1,5 @@
-import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
+import { fields, flag, unsigned } from '../core/saved-state.js';
 import type { Clock } from '../core/clock.js';
 
 /** The time of a device in nanoseconds: 0 until software sets it, then it runs with the machine. */
@@ -28,9 +28,7 @@ export class DeviceTime {
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    const { set, value } = (state ?? {}) as DeviceState;
-    if (typeof set !== 'boolean' || typeof value !== 'bigint')
-      throw refused('saved device time does not fit');
+    const { set, value } = savedTime(state, 'saved device time');
     return () => {
       this.#set = set;
       this.#value = value;
@@ -38,3 +36,5 @@ export class DeviceTime {
     };
   }
 }
+
+const savedTime = fields({ set: flag, value: unsigned() });

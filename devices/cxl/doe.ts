@@ -1,5 +1,6 @@
 import { refused } from '../../schema/error.js';
 import type { StateValue } from '../core/device.js';
+import { fields, flag, integer, list } from '../core/saved-state.js';
 import type { FunctionPart, PciFunction } from '../pci/function.js';
 import { EXTENDED_CAPABILITY } from '../pci/registers.js';
 import type { Cdat } from './cdat.js';
@@ -176,26 +177,31 @@ export class Doe implements FunctionPart {
     };
   }
   prepareLoad(state: StateValue | undefined): () => void {
-    const saved = (state ?? {}) as Record<string, StateValue | undefined>;
+    const saved = savedDoe(state, 'saved DOE mailbox');
     const { request, written, response, read, status, interruptEnabled } = saved;
-    if (!isDwords(request) || !isDwords(response) || request.length > REQUEST_DWORDS)
-      throw refused('saved DOE mailbox does not fit');
-    if (typeof written !== 'number' || typeof read !== 'number' || typeof status !== 'number')
-      throw refused('saved DOE mailbox does not fit');
+    if (request.length !== Math.min(written, REQUEST_DWORDS) || read > response.length)
+      throw refused('saved DOE mailbox does not fit: its counts are not those of its objects');
     return () => {
-      this.#request = [...request];
+      this.#request = request;
       this.#written = written;
       this.#response = Uint32Array.from(response);
       this.#read = read;
       this.#status = status;
-      this.#interruptEnabled = interruptEnabled === true;
+      this.#interruptEnabled = interruptEnabled;
       this.#show();
     };
   }
 }
 
-const isDwords = (value: StateValue | undefined): value is number[] =>
-  Array.isArray(value) && value.every((dword) => typeof dword === 'number');
+const dword = integer(0xffff_ffff);
+const savedDoe = fields({
+  request: list(dword, REQUEST_DWORDS),
+  written: integer(LONGEST),
+  response: list(dword, LONGEST),
+  read: integer(LONGEST),
+  status: dword,
+  interruptEnabled: flag,
+});
 
 /** The protocol of an index, and the next index. PCIe 6.0 §6.30.1.1. */
 const discovery = (index: number): Uint32Array => {

@@ -357,8 +357,7 @@ export class DynamicCapacity {
    * @throws QmpError when it does not fit, or other heads have some of it; nothing is claimed then
    */
   prepareLoad(state: StateValue | undefined): () => void {
-    const saved = readCapacity(state, this.regions);
-    const references = this.references.prepareLoad((state as DeviceState)['references']);
+    const { references, ...saved } = readCapacity(state, this.regions, this.references);
     const offered = saved.pending.flatMap(({ extents }) => extents);
     const giveUp = this.#exchange([...saved.accepted, ...offered, ...references.held]);
     return () => {

@@ -1,5 +1,5 @@
-import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
+import { bytes, fields, flag, integer, list, unsigned } from '../core/saved-state.js';
 import { viewOf } from './bytes.js';
 import { HANDLE_AT, RECORD_SIZE, TIMESTAMP_AT } from './event-records.js';
 import { RETURN_CODE, type ReturnCode } from './return-code.js';
@@ -212,9 +212,7 @@ export class EventLogs {
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    if (!Array.isArray(state) || state.length !== EVENT_LOG_COUNT)
-      throw refused('saved event logs do not fit');
-    const logs = state.map(loadLog);
+    const logs = savedLogs(state, 'saved event logs');
     return () => {
       this.#logs = logs;
     };
@@ -223,30 +221,20 @@ export class EventLogs {
 
 const saveEntry = ({ record, group }: Entry): DeviceState => ({ record: record.slice(), group });
 
-const loadEntries = (state: StateValue | undefined, limit: number): Entry[] => {
-  if (!Array.isArray(state) || state.length > limit)
-    throw refused('saved event records do not fit');
-  return state.map((entry) => {
-    const { record, group } = entry as DeviceState;
-    if (!(record instanceof Uint8Array) || record.length !== RECORD_SIZE)
-      throw refused('saved event record does not fit');
-    return { record: record.slice(), group: Number(group) };
-  });
-};
-const loadLog = (state: StateValue): Log => {
-  const { entries, waiting, nextHandle, overflowCount, firstOverflow, lastOverflow, interrupt } =
-    state as DeviceState;
-  if (
-    typeof nextHandle !== 'number' ||
-    typeof overflowCount !== 'number' ||
-    typeof firstOverflow !== 'bigint' ||
-    typeof lastOverflow !== 'bigint'
-  )
-    throw refused('saved event log does not fit');
-  return {
-    ...{ nextHandle, overflowCount, firstOverflow, lastOverflow },
-    entries: loadEntries(entries, LOG_CAPACITY),
-    waiting: loadEntries(waiting, WAITING_RECORDS_LIMIT),
-    interrupt: interrupt === true,
-  };
-};
+const savedEntry = fields({
+  record: bytes(RECORD_SIZE),
+  group: integer(Number.MAX_SAFE_INTEGER),
+});
+const savedLogs = list(
+  fields({
+    entries: list(savedEntry, LOG_CAPACITY),
+    waiting: list(savedEntry, WAITING_RECORDS_LIMIT),
+    nextHandle: integer(MAX_U16, 1),
+    overflowCount: integer(MAX_U16),
+    firstOverflow: unsigned(),
+    lastOverflow: unsigned(),
+    interrupt: flag,
+  }),
+  EVENT_LOG_COUNT,
+  EVENT_LOG_COUNT,
+);

@@ -1,5 +1,5 @@
-import { refused } from '../../schema/error.js';
-import type { DeviceState, StateValue } from '../core/device.js';
+import type { DeviceState } from '../core/device.js';
+import { fields, integer, list, text, unsigned } from '../core/saved-state.js';
 import type { Interval } from '../core/interval-set.js';
 import { bytesOfHex, hexOf, viewOf } from './bytes.js';
 
@@ -92,18 +92,12 @@ export const partsWithin = (
 
 export const saveExtents = (extents: readonly Extent[]): DeviceState[] =>
   extents.map((extent) => ({ ...extent }));
-/** @throws QmpError when it does not fit */
-export const loadExtents = (state: StateValue | undefined): Extent[] => {
-  if (!Array.isArray(state)) throw refused('saved extents do not fit');
-  return state.map((saved) => {
-    const { base, len, tag, sequence } = saved as DeviceState;
-    if (
-      typeof base !== 'bigint' ||
-      typeof len !== 'bigint' ||
-      typeof tag !== 'string' ||
-      typeof sequence !== 'number'
-    )
-      throw refused('saved extent does not fit');
-    return { base, len, tag, sequence };
-  });
-};
+export const savedExtents = list(
+  fields({
+    base: unsigned(),
+    len: unsigned(),
+    tag: text(/^[0-9a-f]{32}$/),
+    sequence: integer(0xffff),
+  }),
+  EXTENT_LIMIT,
+);

@@ -1,5 +1,5 @@
-import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
+import { bytes, each, fields, list } from '../core/saved-state.js';
 import { viewOf } from './bytes.js';
 import { RETURN_CODE, type ReturnCode } from './return-code.js';
 
@@ -118,26 +118,30 @@ export class Features {
   save(): DeviceState {
     return {
       values: this.#values.map((value) => value.slice()),
-      transfer: this.#transfer === undefined ? [] : [{ ...this.#transfer }],
+      transfer: FEATURES.map(({ uuid }) =>
+        this.#transfer?.uuid === uuid ? [this.#transfer.data.slice()] : [],
+      ),
     };
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    const { values, transfer } = (state ?? {}) as DeviceState;
-    const fits = (value: StateValue, i: number): boolean =>
-      value instanceof Uint8Array && value.length === FEATURES[i]?.setSize;
-    if (!Array.isArray(values) || values.length !== FEATURES.length || !values.every(fits))
-      throw refused('saved features do not fit');
-    const [open] = (transfer ?? []) as DeviceState[];
+    const { values, transfer } = savedFeatures(state, 'saved features');
+    const open = FEATURES.flatMap(({ uuid }, i) =>
+      (transfer[i] ?? []).map((data) => ({ uuid, data })),
+    );
     return () => {
-      this.#values = values as Uint8Array[];
-      this.#transfer =
-        open === undefined
-          ? undefined
-          : { uuid: String(open['uuid']), data: open['data'] as Uint8Array };
+      this.#values = values;
+      [this.#transfer] = open;
     };
   }
 }
+
+const writableParts = FEATURES.map(({ setSize }) => bytes(setSize));
+const savedFeatures = fields({
+  values: each(writableParts),
+  /** What came of the open transfer, at the index of its feature. */
+  transfer: each(writableParts.map((writable) => list(writable, 1))),
+});
 
 /** An entry of Get Supported Features. CXL 3.1 §8.2.9.6.1 table 8-94 */
 export const describeFeature = (feature: Feature, index: number): Uint8Array => {

@@ -1,5 +1,5 @@
-import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
+import { fields, flag, integer, list, unsigned } from '../core/saved-state.js';
 import type { Clock } from '../core/clock.js';
 import { RETURN_CODE, type ReturnCode } from './return-code.js';
 
@@ -131,22 +131,29 @@ export class Firmware {
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    const { active, staged, present, transfer } = (state ?? {}) as DeviceState;
-    if (typeof active !== 'number' || typeof staged !== 'number' || !Array.isArray(transfer))
-      throw refused('saved firmware slots do not fit');
-    const [open] = transfer as DeviceState[];
+    const { active, staged, present, transfer } = savedFirmware(state, 'saved firmware slots');
+    const [open] = transfer;
     return () => {
       this.#active = active;
       this.#staged = staged;
-      this.#present = present === true;
+      this.#present = present;
       this.#transfer =
-        open === undefined
-          ? undefined
-          : {
-              lastAt: this.#clock.now() - BigInt(open['lastAt'] as bigint),
-              lastOffset: Number(open['lastOffset']),
-              lastLength: Number(open['lastLength']),
-            };
+        open === undefined ? undefined : { ...open, lastAt: this.#clock.now() - open.lastAt };
     };
   }
 }
+
+const savedFirmware = fields({
+  active: integer(FIRMWARE_SLOTS, 1),
+  staged: integer(FIRMWARE_SLOTS),
+  present: flag,
+  /** The open one, if there is; `lastAt` in nanoseconds before now. */
+  transfer: list(
+    fields({
+      lastAt: unsigned(),
+      lastOffset: integer(MAX_IMAGE),
+      lastLength: integer(MAX_IMAGE),
+    }),
+    1,
+  ),
+});

@@ -1,3 +1,6 @@
+import { refused } from '../../schema/error.js';
+import type { StateValue } from '../core/device.js';
+import { integer, list } from '../core/saved-state.js';
 import { dpa, type Dpa, type Hpa } from './addresses.js';
 import { interleaveGranularity, interleaveWays } from './interleave.js';
 import type { MemoryFault } from './memory-target.js';
@@ -210,11 +213,22 @@ export class HdmDecoders {
   get words(): Uint32Array {
     return this.#registers.slice();
   }
-  /** Takes saved registers. @throws RangeError when they are of other decoders */
-  load(words: Uint32Array): void {
-    if (words.length !== this.#registers.length) throw new RangeError('not these decoders');
-    this.#registers.set(words);
-    this.#decoders = undefined;
+  /** Checks saved registers and returns what applies them. @throws QmpError when they do not fit */
+  prepareLoad(state: StateValue): () => void {
+    const { length } = this.#registers;
+    const words = list(integer(0xffff_ffff), length, length)(state, 'saved decoders');
+    const stray = words.findIndex((word, i) => (word & ~this.#stored(4 * i)) !== 0);
+    if (stray >= 0)
+      throw refused(`saved decoders[${String(stray)}] has bits that the register does not have`);
+    return () => {
+      this.#registers.set(words);
+      this.#decoders = undefined;
+    };
+  }
+  /** Bits that the register at `offset` can show. */
+  #stored(offset: number): number {
+    const writable = this.#writable(offset);
+    return this.#isControl(offset) ? writable | HDM_CONTROL.COMMITTED : writable;
   }
 }
 

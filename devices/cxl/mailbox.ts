@@ -1,8 +1,8 @@
 import type { DeviceState, StateValue } from '../core/device.js';
+import { bytes, fields, part } from '../core/saved-state.js';
 import type { AccessSize } from '../core/host-memory.js';
 import { intFromBytes, bytesFromInt } from '../core/memory-region.js';
 import { field, RegisterFile, whole, type RegisterMap } from '../core/register-file.js';
-import { refused } from '../../schema/error.js';
 import type { Cci } from './cci.js';
 
 /** Primary mailbox; offsets from the start of the capability. CXL 3.1 §8.2.8.4 */
@@ -132,9 +132,7 @@ export class Mailbox {
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    const { registers, payload } = (state ?? {}) as DeviceState;
-    if (!(payload instanceof Uint8Array) || payload.length !== this.#payload.length)
-      throw refused('saved mailbox payload does not fit');
+    const { registers, payload } = savedMailbox(state, 'saved mailbox');
     const apply = this.#registers.prepareLoad(registers);
     return () => {
       apply();
@@ -142,3 +140,5 @@ export class Mailbox {
     };
   }
 }
+
+const savedMailbox = fields({ registers: part, payload: bytes(MAILBOX_PAYLOAD_SIZE) });

@@ -1,12 +1,12 @@
-import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
+import { fields, flag, list } from '../core/saved-state.js';
 import type { Interval } from '../core/interval-set.js';
 import { viewOf } from './bytes.js';
 import {
   LINE,
-  loadPoison,
   writePoison,
   POISON_OVERFLOW_LIMIT,
+  savedPoison,
   type Poison,
   type PoisonList,
 } from './poison-list.js';
@@ -63,12 +63,12 @@ export class MediaScan {
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    const { hasRun, results } = (state ?? {}) as DeviceState;
-    if (typeof hasRun !== 'boolean') throw refused('saved media scan does not fit');
-    const found = loadPoison(results, POISON_OVERFLOW_LIMIT);
+    const { hasRun, results } = savedScan(state, 'saved media scan');
     return () => {
       this.#hasRun = hasRun;
-      this.#results = found;
+      this.#results = results;
     };
   }
 }
+
+const savedScan = fields({ hasRun: flag, results: list(savedPoison, POISON_OVERFLOW_LIMIT) });

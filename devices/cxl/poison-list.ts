@@ -1,5 +1,6 @@
 import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
+import { fields, integer, list, unsigned, type Reader } from '../core/saved-state.js';
 import type { Interval } from '../core/interval-set.js';
 import { viewOf } from './bytes.js';
 import { overlap } from './extents.js';
@@ -90,13 +91,11 @@ export class PoisonList {
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    const { entries, overflowed, overflowTime } = (state ?? {}) as DeviceState;
-    const list = loadPoison(entries, POISON_LIMIT);
-    const behind = loadPoison(overflowed, POISON_OVERFLOW_LIMIT);
+    const saved = savedList(state, 'saved poison list');
     return () => {
-      this.#entries = list;
-      this.#overflowed = behind;
-      this.#overflowTime = BigInt(overflowTime as bigint);
+      this.#entries = saved.entries;
+      this.#overflowed = saved.overflowed;
+      this.#overflowTime = saved.overflowTime;
     };
   }
 }
@@ -110,16 +109,23 @@ const split = (poison: Poison, { base, len }: Interval): Poison[] => {
   return rest;
 };
 
-/** @throws QmpError when it does not fit */
-export const loadPoison = (state: StateValue | undefined, limit: number): Poison[] => {
-  if (!Array.isArray(state) || state.length > limit) throw refused('saved poison does not fit');
-  return state.map((saved) => {
-    const { base, len, source } = saved as DeviceState;
-    if (typeof base !== 'bigint' || typeof len !== 'bigint' || typeof source !== 'number')
-      throw refused('saved poison does not fit');
-    return { base, len, source: source as PoisonSource };
-  });
+/** Whole lines from the start of one on. */
+const lines: Reader<bigint> = (value, place) => {
+  const count = unsigned()(value, place);
+  if (count % LINE === 0n) return count;
+  throw refused(`${place} must be a multiple of ${String(LINE)}`);
 };
+/** Of poison, as it is saved. */
+export const savedPoison: Reader<Poison> = fields({
+  base: lines,
+  len: lines,
+  source: (value, place) => integer(3, 1)(value, place) as PoisonSource,
+});
+const savedList = fields({
+  entries: list(savedPoison, POISON_LIMIT),
+  overflowed: list(savedPoison, POISON_OVERFLOW_LIMIT),
+  overflowTime: unsigned(),
+});
 
 /** Writes poison records behind a header of 32 bytes. CXL 3.1 §8.2.9.9.4.1 table 8-140 */
 export const writePoison = (entries: readonly Poison[]): Uint8Array => {

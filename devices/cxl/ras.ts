@@ -1,3 +1,6 @@
+import type { DeviceState, StateValue } from '../core/device.js';
+import { bitsOf, fields, integer, list } from '../core/saved-state.js';
+
 /** CXL RAS capability structure; offsets from its start. CXL 3.1 §8.2.4.17. */
 const RAS = {
   UNCORRECTABLE_STATUS: 0x00,
@@ -167,25 +170,38 @@ export class Ras {
     this.#pointer = 0;
   }
 
-  /** Everything as 32-bit words: registers, then each error as bit, length, header. */
-  save(): number[] {
-    const errors = this.#queue.flatMap(({ bit, header }) => [bit, header.length, ...header]);
-    const registers = [this.#mask, this.#severity, this.#correctable, this.#correctableMask];
-    return [...registers, this.#pointer, ...errors];
+  save(): DeviceState {
+    return {
+      mask: this.#mask,
+      severity: this.#severity,
+      correctable: this.#correctable,
+      correctableMask: this.#correctableMask,
+      pointer: this.#pointer,
+      queue: this.#queue.map(({ bit, header }) => ({ bit, header: [...header] })),
+    };
   }
-  load(words: readonly number[]): void {
-    const [mask = 0, severity = 0, correctable = 0, correctableMask = 0, pointer = 0] = words;
-    this.#mask = mask & UNCORRECTABLE;
-    this.#severity = severity & UNCORRECTABLE;
-    this.#correctable = correctable & CORRECTABLE;
-    this.#correctableMask = correctableMask & CORRECTABLE;
-    this.#pointer = pointer & NO_ERROR;
-    this.#queue = [];
-    for (let at = 5; at + 1 < words.length && this.#queue.length < QUEUE_LIMIT;) {
-      const length = Math.min(words[at + 1] ?? 0, HEADER_DWORDS);
-      const header = words.slice(at + 2, at + 2 + length);
-      this.#queue.push({ bit: (words[at] ?? 0) & 0x1f, header });
-      at += 2 + length;
-    }
+  /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
+  prepareLoad(state: StateValue | undefined): () => void {
+    const saved = savedRas(state, 'saved error registers');
+    return () => {
+      this.#mask = saved.mask;
+      this.#severity = saved.severity;
+      this.#correctable = saved.correctable;
+      this.#correctableMask = saved.correctableMask;
+      this.#pointer = saved.pointer;
+      this.#queue = saved.queue;
+    };
   }
 }
+
+const savedRas = fields({
+  mask: bitsOf(UNCORRECTABLE),
+  severity: bitsOf(UNCORRECTABLE),
+  correctable: bitsOf(CORRECTABLE),
+  correctableMask: bitsOf(CORRECTABLE),
+  pointer: integer(NO_ERROR),
+  queue: list(
+    fields({ bit: integer(0x1f), header: list(integer(0xffff_ffff), HEADER_DWORDS) }),
+    QUEUE_LIMIT,
+  ),
+});

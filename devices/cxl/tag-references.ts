@@ -1,8 +1,14 @@
-import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
+import { fields, list, text } from '../core/saved-state.js';
 import type { Interval } from '../core/interval-set.js';
 import { IntervalSet } from '../core/interval-set.js';
-import { contains, loadExtents, overlap, saveExtents, subtract, type Extent } from './extents.js';
+import { contains, overlap, saveExtents, savedExtents, subtract, type Extent } from './extents.js';
+
+/** Saved references that fit. */
+export interface LoadedReferences {
+  readonly held: readonly Extent[];
+  apply(): void;
+}
 
 /** Tags that the fabric manager can refer to at one time. */
 export const REFERENCE_LIMIT = 512;
@@ -71,20 +77,19 @@ export class TagReferences {
     return { tags: [...this.#tags], held: saveExtents(this.#held) };
   }
   /** Checks a saved state; what it holds and what applies it. @throws QmpError when it does not fit */
-  prepareLoad(state: StateValue | undefined): {
-    readonly held: readonly Extent[];
-    apply(): void;
-  } {
-    const { tags, held } = (state ?? {}) as DeviceState;
-    if (!Array.isArray(tags) || tags.length > REFERENCE_LIMIT)
-      throw refused('saved references to tags do not fit');
-    const extents = loadExtents(held);
+  prepareLoad(state: StateValue | undefined): LoadedReferences {
+    const { tags, held } = savedReferences(state, 'saved references to tags');
     return {
-      held: extents,
+      held,
       apply: () => {
-        this.#tags = new Set(tags.map(String));
-        this.#held = extents;
+        this.#tags = new Set(tags);
+        this.#held = held;
       },
     };
   }
 }
+
+const savedReferences = fields({
+  tags: list(text(/^[0-9a-f]{32}$/), REFERENCE_LIMIT),
+  held: savedExtents,
+});

@@ -1,5 +1,5 @@
-import { refused } from '../../schema/error.js';
 import type { DeviceState, StateValue } from '../core/device.js';
+import { fields, flag, part } from '../core/saved-state.js';
 import type { Clock } from '../core/clock.js';
 import type { HostMemory } from '../core/host-memory.js';
 import { AlertThresholds } from './alert-thresholds.js';
@@ -205,17 +205,20 @@ export class Type3State {
   }
   save(): DeviceState {
     const parts = this.#parts().map(([name, part]) => [name, part.save()] as const);
-    return { ...Object.fromEntries(parts), mediaDisabled: this.#mediaDisabled };
+    return { parts: Object.fromEntries(parts), mediaDisabled: this.#mediaDisabled };
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: StateValue | undefined): () => void {
-    const saved = (state ?? {}) as DeviceState;
-    const { mediaDisabled } = saved;
-    if (typeof mediaDisabled !== 'boolean') throw refused('saved memory device does not fit');
-    const apply = this.#parts().map(([name, part]) => part.prepareLoad(saved[name]));
+    const parts = this.#parts();
+    const readers = Object.fromEntries(parts.map(([name]) => [name, part]));
+    const saved = fields({ mediaDisabled: flag, parts: fields(readers) })(
+      state,
+      'saved memory device',
+    );
+    const apply = parts.map(([name, one]) => one.prepareLoad(saved.parts[name]));
     return () => {
       for (const run of apply) run();
-      this.#mediaDisabled = mediaDisabled;
+      this.#mediaDisabled = saved.mediaDisabled;
     };
   }
 }

@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto';
-import { refused } from '../../schema/error.js';
 import type { Device, DeviceContext, DeviceState, ResetType } from '../core/device.js';
+import { fields, map, part } from '../core/saved-state.js';
 import type { Handover } from '../core/handover.js';
 import { addAer, addPcieCapability, addSerialNumber } from '../pci/capabilities.js';
 import { reportError } from '../pci/error-message.js';
@@ -308,19 +308,20 @@ export class Type3 implements PciDevice, CxlMemoryTarget, CxlMemoryDevice {
   }
 
   load(saved: DeviceState): void {
-    const { pci, component, registers, state } = saved;
-    if (typeof pci !== 'object' || this.#registers === undefined)
-      throw refused(`saved state does not fit device type ${this.#context.typeName}`);
+    const place = `saved ${this.#context.typeName}`;
+    const { pci, component, registers, state } = savedType3(saved, place);
     const apply = [
-      this.pci.prepareLoad(pci as DeviceState),
+      this.pci.prepareLoad(pci),
       this.component.prepareLoad(component),
-      this.#registers.prepareLoad(registers),
+      this.#registers?.prepareLoad(registers),
       // Last: it takes the blocks that the saved device had.
       this.state.prepareLoad(state),
     ];
-    for (const run of apply) run();
+    for (const run of apply) run?.();
   }
 }
+
+const savedType3 = fields({ pci: map, component: part, registers: part, state: part });
 
 /** Static capacity as the device DVSEC announces it. */
 const rangesOf = ({ volatileSize, persistentSize }: Media) => ({

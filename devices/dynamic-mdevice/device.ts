@@ -9,6 +9,7 @@ import type { HostFile } from '../core/host-memory.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import type { PropertyValues } from '../core/property.js';
 import { RegisterFile } from '../core/register-file.js';
+import { fields, list, map, unsigned } from '../core/saved-state.js';
 import { addPcieCapability, endpointType } from '../pci/capabilities.js';
 import { PciFunction } from '../pci/function.js';
 import type { PciDevice } from '../pci/function.js';
@@ -127,20 +128,13 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
   }
 
   load(state: DeviceState): void {
-    const apply = this.#registers.prepareLoad(state['registers']);
-    const places = readPlaces(state['attachments']);
-    const { pci } = state;
-    if (places === undefined || typeof pci !== 'object')
-      throw refused(`saved state does not fit device type ${this.#context.typeName}`);
-    const before = this.#attachments?.places ?? [];
-    this.#replace(before, places);
-    try {
-      this.pci.load(pci as DeviceState);
-    } catch (error) {
-      this.#replace(places, before);
-      throw error;
-    }
-    apply();
+    const { typeName } = this.#context;
+    const { pci, registers, attachments } = savedMdevice(state, `saved ${typeName}`);
+    if (registers['MEM_ALIGN'] !== BigInt(this.#properties.align))
+      throw refused(`saved state does not fit device type ${typeName}: it has another alignment`);
+    const apply = [this.pci.prepareLoad(pci), this.#registers.prepareLoad(registers)];
+    this.#replace(this.#attachments?.places ?? [], attachments);
+    for (const run of apply) run();
   }
 
   // Life.
@@ -252,8 +246,7 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
   // Attaching; checks in the order of §7.4.
 
   #attach(size: bigint, offset: bigint): bigint {
-    const align = BigInt(this.#properties.align);
-    if (size === 0n || size % align !== 0n || offset % align !== 0n) return EVENT.BAD_ALIGNMENT;
+    if (!this.#isAligned({ size, offset })) return EVENT.BAD_ALIGNMENT;
     const attachments = this.#attachments;
     const barOffset = attachments?.findRoom(size, this.#registers.get('HW_OFFSET'));
     if (attachments === undefined || barOffset === undefined) return EVENT.NO_MEMORY;
@@ -265,6 +258,10 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
     return EVENT.ATTACHED;
   }
 
+  #isAligned({ size, offset }: Omit<Place, 'barOffset'>): boolean {
+    const align = BigInt(this.#properties.align);
+    return size !== 0n && size % align === 0n && offset % align === 0n;
+  }
   /** Whether the host object and the window hold the range. Defects 13, 14 */
   #isInside(place: Place): boolean {
     return place.offset + place.size <= MAX_OFFSET && this.#backing?.holds(place) === true;
@@ -318,7 +315,7 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
     try {
       for (const place of next) {
         const fits = this.#attachments?.findRoom(place.size, place.barOffset) === place.barOffset;
-        if (!fits || place.size <= 0n || !this.#isInside(place))
+        if (!fits || !this.#isAligned(place) || !this.#isInside(place))
           throw new HostError('ENXIO', 'No such device or address');
         this.#map(place);
       }
@@ -330,15 +327,12 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
   }
 }
 
-/** Undefined when it is no list of places. */
-const readPlaces = (value: unknown): Place[] | undefined => {
-  if (!Array.isArray(value)) return undefined;
-  const places: Place[] = [];
-  for (const one of value as Partial<Place>[]) {
-    const { barOffset, offset, size } = one;
-    if (typeof barOffset !== 'bigint' || typeof offset !== 'bigint' || typeof size !== 'bigint')
-      return undefined;
-    places.push({ barOffset, offset, size });
-  }
-  return places;
-};
+const savedMdevice = fields({
+  pci: map,
+  registers: map,
+  /** In the order in which they were made. */
+  attachments: list(
+    fields({ barOffset: unsigned(), offset: unsigned(), size: unsigned() }),
+    MAX_ATTACHMENTS,
+  ),
+});

@@ -1,7 +1,7 @@
-import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState, ResetType } from '../core/device.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import type { PropertyValues } from '../core/property.js';
+import { fields, map, part, unsigned } from '../core/saved-state.js';
 import { PciFunction } from '../pci/function.js';
 import type { PciDevice } from '../pci/function.js';
 import { Msi } from '../pci/msi.js';
@@ -160,21 +160,21 @@ export class Edu implements PciDevice {
   }
 
   load(state: DeviceState): void {
-    const { pci, liveness, factorial: product, status, reasons } = state;
-    if (
-      typeof pci !== 'object' ||
-      typeof liveness !== 'bigint' ||
-      typeof product !== 'bigint' ||
-      typeof status !== 'bigint' ||
-      typeof reasons !== 'bigint'
-    )
-      throw refused('saved registers do not fit device type edu');
-    const applyDma = this.#dma.prepareLoad(state['dma']);
-    this.pci.load(pci as DeviceState);
-    applyDma();
-    this.#liveness = BigInt.asUintN(32, liveness);
-    this.#factorial = BigInt.asUintN(32, product);
-    this.#status = status & STATUS.INTERRUPT;
-    this.#reasons = BigInt.asUintN(32, reasons);
+    const saved = savedEdu(state, 'saved edu');
+    const apply = [this.pci.prepareLoad(saved.pci), this.#dma.prepareLoad(saved.dma)];
+    for (const run of apply) run();
+    this.#liveness = saved.liveness;
+    this.#factorial = saved.factorial;
+    this.#status = saved.status & STATUS.INTERRUPT;
+    this.#reasons = saved.reasons;
   }
 }
+
+const savedEdu = fields({
+  pci: map,
+  dma: part,
+  liveness: unsigned(32),
+  factorial: unsigned(32),
+  status: unsigned(32),
+  reasons: unsigned(),
+});

@@ -1,6 +1,6 @@
-import { refused } from '../../schema/error.js';
 import type { Clock } from '../core/clock.js';
-import type { DeviceState, Log } from '../core/device.js';
+import type { DeviceState, Log, StateValue } from '../core/device.js';
+import { bytes, fields, unsigned } from '../core/saved-state.js';
 import type { Dma } from '../pci/function.js';
 import { BUFFER, DMA, DMA_MS } from './registers.js';
 
@@ -94,7 +94,11 @@ export class DmaEngine {
 
   save(): DeviceState {
     const left = this.#deadline - this.#options.clock.now();
-    return { ...this.#registers, buffer: this.#buffer.slice(), left: this.#running ? left : 0n };
+    return {
+      ...this.#registers,
+      buffer: this.#buffer.slice(),
+      left: this.#running && left > 0n ? left : 0n,
+    };
   }
 
   /**
@@ -103,19 +107,8 @@ export class DmaEngine {
    * @returns what applies it
    * @throws QmpError when it does not fit
    */
-  prepareLoad(state: unknown): () => void {
-    const saved = (typeof state === 'object' ? state : undefined) as DeviceState | undefined;
-    const { buffer, left } = saved ?? {};
-    const registers = noTransfer();
-    for (const name of Object.keys(registers) as DmaRegister[]) {
-      const value = saved?.[name];
-      if (typeof value !== 'bigint' || BigInt.asUintN(64, value) !== value)
-        throw refused(`saved state has no value for DMA register ${name}`);
-      registers[name] = value;
-    }
-    if (!(buffer instanceof Uint8Array && buffer.length === this.#buffer.length))
-      throw refused('saved state has no DMA buffer that fits');
-    if (typeof left !== 'bigint') throw refused('saved state has no time for DMA');
+  prepareLoad(state: StateValue): () => void {
+    const { buffer, left, ...registers } = savedDma(state, 'saved edu.dma');
     return () => {
       this.close();
       this.#registers = registers;
@@ -130,4 +123,14 @@ const noTransfer = (): Record<DmaRegister, bigint> => ({
   destination: 0n,
   count: 0n,
   command: 0n,
+});
+
+const savedDma = fields({
+  source: unsigned(),
+  destination: unsigned(),
+  count: unsigned(),
+  command: unsigned(),
+  buffer: bytes(Number(BUFFER.size)),
+  /** Nanoseconds until the transfer, if one runs. */
+  left: unsigned(),
 });

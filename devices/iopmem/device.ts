@@ -4,6 +4,7 @@ import { HostError } from '../core/host-memory.js';
 import type { MemdevBackend } from '../core/memdev.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import type { PropertyValues } from '../core/property.js';
+import { fields, map } from '../core/saved-state.js';
 import { addPcieCapability, endpointType } from '../pci/capabilities.js';
 import { PciFunction } from '../pci/function.js';
 import type { PciDevice } from '../pci/function.js';
@@ -84,8 +85,8 @@ export class Iopmem implements PciDevice {
     return { pci: this.pci.save() };
   }
 
-  load({ pci }: DeviceState): void {
-    if (typeof pci !== 'object') throw refused('saved state does not fit device type iopmem');
-    this.pci.load(pci as DeviceState);
+  load(state: DeviceState): void {
+    const { pci } = fields({ pci: map })(state, 'saved iopmem');
+    this.pci.load(pci);
   }
 }

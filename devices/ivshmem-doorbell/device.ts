@@ -1,6 +1,7 @@
 import { QmpError, refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState, ResetType } from '../core/device.js';
 import type { PropertyValues } from '../core/property.js';
+import { fields, map, part } from '../core/saved-state.js';
 import type { IvshmemClient } from '../ivshmem/client.js';
 import {
   IVSHMEM_IDENTITY,
@@ -133,11 +134,9 @@ export class IvshmemDoorbell implements PciDevice, IvshmemPeer {
 
   /** Own id and peers are those of this device's connection, not of the saved one's. */
   load(state: DeviceState): void {
-    const { pci } = state;
-    const apply = this.#registers.prepareLoad(state['registers'], this.#context.typeName);
-    if (typeof pci !== 'object')
-      throw refused(`saved registers do not fit device type ${this.#context.typeName}`);
-    this.pci.load(pci as DeviceState);
-    apply();
+    const place = `saved ${this.#context.typeName}`;
+    const { pci, registers } = fields({ pci: map, registers: part })(state, place);
+    const apply = [this.pci.prepareLoad(pci), this.#registers.prepareLoad(registers)];
+    for (const run of apply) run();
   }
 }

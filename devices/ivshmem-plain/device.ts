@@ -2,6 +2,7 @@ import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState, ResetType } from '../core/device.js';
 import type { MemdevBackend } from '../core/memdev.js';
 import type { PropertyValues } from '../core/property.js';
+import { fields, map, part } from '../core/saved-state.js';
 import { IVSHMEM_IDENTITY, registerMemoryBar, REGISTERS_BAR } from '../ivshmem/identity.js';
 import { blockAsPeer, settleMaster } from '../ivshmem/master.js';
 import { IvshmemRegisters } from '../ivshmem/registers.js';
@@ -81,11 +82,9 @@ export class IvshmemPlain implements PciDevice {
   }
 
   load(state: DeviceState): void {
-    const { pci } = state;
-    const apply = this.#registers.prepareLoad(state['registers'], this.#context.typeName);
-    if (typeof pci !== 'object')
-      throw refused(`saved registers do not fit device type ${this.#context.typeName}`);
-    this.pci.load(pci as DeviceState);
-    apply();
+    const place = `saved ${this.#context.typeName}`;
+    const { pci, registers } = fields({ pci: map, registers: part })(state, place);
+    const apply = [this.pci.prepareLoad(pci), this.#registers.prepareLoad(registers)];
+    for (const run of apply) run();
   }
 }

@@ -1,7 +1,7 @@
-import { refused } from '../../schema/error.js';
 import type { Activity } from '../core/activity.js';
 import type { DeviceState, StateValue } from '../core/device.js';
 import { MemoryRegion } from '../core/memory-region.js';
+import { fields, unsigned } from '../core/saved-state.js';
 
 const REGISTERS_SIZE = 256n;
 
@@ -80,13 +80,13 @@ export class IvshmemRegisters {
    * @returns what applies it
    * @throws QmpError when it does not fit
    */
-  prepareLoad(state: StateValue | undefined, typeName: string): () => void {
-    const { interruptMask, interruptStatus } = (state ?? {}) as DeviceState;
-    if (typeof interruptMask !== 'bigint' || typeof interruptStatus !== 'bigint')
-      throw refused(`saved registers do not fit device type ${typeName}`);
+  prepareLoad(state: StateValue): () => void {
+    const { interruptMask, interruptStatus } = savedRegisters(state, 'saved registers');
     return () => {
-      this.#interruptMask = BigInt.asUintN(32, interruptMask);
-      this.#interruptStatus = BigInt.asUintN(32, interruptStatus);
+      this.#interruptMask = interruptMask;
+      this.#interruptStatus = interruptStatus;
     };
   }
 }
+
+const savedRegisters = fields({ interruptMask: unsigned(32), interruptStatus: unsigned(32) });

@@ -2,8 +2,9 @@ import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState } from '../core/device.js';
 import type { HostMemory } from '../core/host-memory.js';
 import type { MemdevBackend } from '../core/memdev.js';
-import type { MemoryDevice, MemoryDevicePart } from '../core/memory-device.js';
+import type { MemoryDevice, MemoryModulePart } from '../core/memory-device.js';
 import type { PropertyValues } from '../core/property.js';
+import { fields, flag } from '../core/saved-state.js';
 import type { PcDimmProperties } from './properties.js';
 
 /** As the property says. */
@@ -15,7 +16,7 @@ const OWN_MEMORY = 'memdev';
  * @see reference/qmp-protocol.md §8.5
  */
 export class PcDimm implements MemoryDevice {
-  readonly memoryDevice: MemoryDevicePart;
+  readonly memoryDevice: MemoryModulePart;
   readonly #context: DeviceContext;
   #claimed: MemdevBackend | undefined;
   #memory: HostMemory | undefined;
@@ -35,7 +36,8 @@ export class PcDimm implements MemoryDevice {
       if (this.#memory === undefined) throw new Error('memory module that is not realized');
       return this.#memory;
     };
-    this.memoryDevice = { kind, id: context.id, findMemdev, memory, node, slot, addr };
+    const common = { id: context.id, findMemdev, memory, node, slot, addr };
+    this.memoryDevice = { kind, ...common, unplugPending: false };
   }
 
   /** @throws QmpError without a memdev, or when it is busy */
@@ -56,9 +58,10 @@ export class PcDimm implements MemoryDevice {
   }
   /** Place and memory come from the properties. */
   save(): DeviceState {
-    return {};
+    return { unplugPending: this.memoryDevice.unplugPending };
   }
-  load(): void {
-    // Nothing was saved.
+  load(state: DeviceState): void {
+    const { unplugPending } = fields({ unplugPending: flag })(state, 'saved memory module');
+    this.memoryDevice.unplugPending = unplugPending;
   }
 }

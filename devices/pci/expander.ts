@@ -2,6 +2,7 @@ import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState, ResetType } from '../core/device.js';
 import { bool, ofPlace, uint16, uint8 } from '../core/property.js';
 import type { PropertyValues } from '../core/property.js';
+import { fields, list, map } from '../core/saved-state.js';
 import { PciBus } from './bus.js';
 import { PciFunction, type PciDevice } from './function.js';
 import { PciBridge } from './pci-bridge.js';
@@ -155,12 +156,20 @@ export class Expander implements PciDevice {
     this.#bridge?.reset(type);
   }
   save(): DeviceState {
-    const bridge = this.#bridge?.save();
-    return bridge === undefined ? this.pci.save() : { function: this.pci.save(), bridge };
+    const bridge = this.#bridge === undefined ? [] : [this.#bridge.save()];
+    return { function: this.pci.save(), bridge };
   }
   load(state: DeviceState): void {
-    const { function: own = state, bridge } = state;
-    this.pci.load(own as DeviceState);
-    if (bridge !== undefined) this.#bridge?.load(bridge as DeviceState);
+    const saved = savedExpander(state, `saved ${this.pci.typeName}`);
+    const inner = this.#bridge?.pci;
+    if (saved.bridge.length !== (inner === undefined ? 0 : 1))
+      throw refused(`saved state does not fit device type ${this.pci.typeName}`);
+    const apply = [
+      this.pci.prepareLoad(saved.function),
+      ...saved.bridge.map((bridge) => inner?.prepareLoad(bridge)),
+    ];
+    for (const run of apply) run?.();
   }
 }
+
+const savedExpander = fields({ function: map, bridge: list(map, 1) });

@@ -11,7 +11,7 @@ import { allOnes, ConfigSpace } from './config-space.js';
 import type { ConfigAccessSize } from './config-space.js';
 import { FunctionDma } from './dma.js';
 import type { Dma } from './dma.js';
-import type { FunctionPart } from './function-part.js';
+import { savedFunction, type FunctionPart } from './function-part.js';
 import { initHeader, resetHeader } from './header.js';
 import type { PciIdentity } from './header.js';
 import type { InterruptSource } from './interrupt-counts.js';
@@ -372,21 +372,21 @@ export class PciFunction {
   }
   /** Checks a saved state and returns what applies it. @throws QmpError when it does not fit */
   prepareLoad(state: DeviceState): () => void {
-    const { config, line, powered, parts = {} } = state;
-    if (!(config instanceof Uint8Array) || !this.config.fits(config))
+    const { size } = this.config;
+    const place = `saved function of device type ${this.typeName}`;
+    const { config, line, powered, parts } = savedFunction(size, this.#parts)(state, place);
+    if (!this.config.fits(config))
       throw refused(`saved configuration space does not fit device type ${this.typeName}`);
-    const apply = [...this.#parts].map(([name, part]) =>
-      part.prepareLoad?.((parts as { [name: string]: StateValue })[name]),
-    );
+    const apply = [...this.#parts].map(([name, one]) => one.prepareLoad?.(parts[name]));
     return () => {
       // What was latched was meant for the state that goes away.
       this.activity.latch.clear();
       this.config.bytes.set(config);
-      this.#powered = powered !== false;
+      this.#powered = powered;
       this.#power.load();
       for (const run of apply) run?.();
       this.#update();
-      this.setInterrupt(line === true);
+      this.setInterrupt(line);
       for (const hook of this.#loadHooks) hook();
     };
   }

@@ -1,5 +1,11 @@
+import { refused } from '../../schema/error.js';
 import type { Clock } from '../core/clock.js';
-import type { HotplugController } from './bus.js';
+import type { StateValue } from '../core/device.js';
+import { fields, integer, list, unsigned } from '../core/saved-state.js';
+import type { HotplugController, PciBus } from './bus.js';
+import type { PciFunction } from './function.js';
+
+const NS_PER_MS = 1_000_000n;
 
 /** An unplug that the guest has not answered yet. */
 export interface PendingUnplug {
@@ -12,7 +18,7 @@ export interface PendingUnplug {
  * millisecond is over, except at time 0, when nothing has run yet.
  */
 export const expired = ({ expiresMs }: PendingUnplug, clock: Clock): boolean => {
-  const nowMs = clock.now() / 1_000_000n;
+  const nowMs = clock.now() / NS_PER_MS;
   return expiresMs <= nowMs && nowMs > 0n;
 };
 
@@ -25,3 +31,35 @@ export interface HotplugPort {
   /** Another controller added a device: the slot gets power. */
   powerOn(): void;
 }
+
+/** Waiting requests as they are saved: by slot and function, with the time that is left. */
+export const savePending = (
+  pending: ReadonlyMap<PciFunction, PendingUnplug>,
+  clock: Clock,
+): StateValue[] => {
+  const now = clock.now() / NS_PER_MS;
+  return [...pending].map(([{ devfn }, { expiresMs }]) => ({
+    devfn,
+    left: expiresMs > now ? expiresMs - now : 0n,
+  }));
+};
+const savedPending = list(fields({ devfn: integer(0xff), left: unsigned() }), 0x100);
+
+/**
+ * Saved requests of the functions of one bus.
+ *
+ * @throws QmpError when they do not fit
+ */
+export const loadPending = (
+  state: StateValue | undefined,
+  { bus, clock, place }: { readonly bus: PciBus; readonly clock: Clock; readonly place: string },
+): Map<PciFunction, PendingUnplug> => {
+  const now = clock.now() / NS_PER_MS;
+  const pending = savedPending(state, place).map(({ devfn, left }) => {
+    const fn = bus.function(devfn);
+    if (fn === undefined)
+      throw refused(`${place} has slot ${String(devfn >> 3)}.${String(devfn & 7)}, which is empty`);
+    return [fn, { expiresMs: now + left }] as const;
+  });
+  return new Map(pending);
+};

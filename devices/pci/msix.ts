@@ -2,6 +2,7 @@ import { refused } from '../../schema/error.js';
 import type { StateValue } from '../core/device.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import type { MmioOps } from '../core/memory-region.js';
+import { bytes, fields } from '../core/saved-state.js';
 import type { FunctionPart, PciFunction } from './function.js';
 import { InterruptCounts } from './interrupt-counts.js';
 import type { InterruptSource } from './interrupt-counts.js';
@@ -192,12 +193,10 @@ export class MsiX implements FunctionPart {
     return { table: this.#table.slice(), pending: this.#pending.slice() };
   }
   prepareLoad(state: StateValue | undefined): () => void {
-    const { table, pending } = (state ?? {}) as { table?: StateValue; pending?: StateValue };
-    if (
-      !(table instanceof Uint8Array && table.length === this.#table.length) ||
-      !(pending instanceof Uint8Array && pending.length === this.#pending.length)
-    )
-      throw refused(`saved MSI-X vectors do not fit the ${String(this.#vectors)} of this device`);
+    const { table, pending } = fields({
+      table: bytes(this.#table.length),
+      pending: bytes(this.#pending.length),
+    })(state, 'saved MSI-X vectors');
     return () => {
       this.#table.set(table);
       this.#pending.set(pending);

@@ -1,9 +1,16 @@
 import { refused } from '../../schema/error.js';
 import type { Clock } from '../core/clock.js';
+import type { StateValue } from '../core/device.js';
 import type { HotplugController, PciBus } from './bus.js';
 import { EXPRESS } from './capabilities.js';
 import type { PciFunction } from './function.js';
-import { expired, type HotplugPort, type PendingUnplug } from './hotplug.js';
+import {
+  expired,
+  loadPending,
+  savePending,
+  type HotplugPort,
+  type PendingUnplug,
+} from './hotplug.js';
 import { CAPABILITY } from './registers.js';
 
 const { LINK_CAPABILITIES, LINK_STATUS, SLOT_CONTROL, SLOT_STATUS } = EXPRESS;
@@ -64,7 +71,7 @@ export class PcieSlot implements HotplugController, HotplugPort {
   readonly kind = 'native';
   readonly controller = this;
   readonly #options: PcieSlotOptions;
-  readonly #pending = new Map<PciFunction, PendingUnplug>();
+  #pending = new Map<PciFunction, PendingUnplug>();
   /** What the registers held before the write that a hook is told about. */
   #control = 0;
   #status = 0;
@@ -83,6 +90,11 @@ export class PcieSlot implements HotplugController, HotplugPort {
       (CONTROL.WRITABLE & ~power) | CONTROL.INTERLOCK,
     );
     port.onConfigWrite((offset, size) => this.#wrote(offset, size));
+    port.addPart('slot', {
+      save: () => savePending(this.#pending, options.clock),
+      prepareLoad: (state) => this.#prepareLoad(state),
+    });
+    port.onLoad(() => this.#reload());
     this.reset();
   }
 
@@ -108,11 +120,19 @@ export class PcieSlot implements HotplugController, HotplugPort {
     this.#notify();
   }
 
+  #prepareLoad(state: StateValue | undefined): () => void {
+    const { bus, clock } = this.#options;
+    const pending = loadPending(state, { bus, clock, place: 'saved slot' });
+    return () => {
+      this.#pending = pending;
+    };
+  }
   /** Reads the registers again after saved state was loaded. */
-  reload(): void {
+  #reload(): void {
     const { port, capability } = this.#options;
     this.#control = port.config.get(capability + SLOT_CONTROL, 2);
     this.#status = port.config.get(capability + SLOT_STATUS, 2);
+    this.#notified = this.#wantsInterrupt;
     this.#supply();
   }
 
@@ -257,9 +277,12 @@ export class PcieSlot implements HotplugController, HotplugPort {
     this.#notify();
   }
 
-  #notify(): void {
+  get #wantsInterrupt(): boolean {
     const enabled = (this.#control & CONTROL.HOTPLUG_INTERRUPT) !== 0;
-    const level = enabled && (this.#control & this.#status & STATUS.EVENTS) !== 0;
+    return enabled && (this.#control & this.#status & STATUS.EVENTS) !== 0;
+  }
+  #notify(): void {
+    const level = this.#wantsInterrupt;
     if (level === this.#notified) return;
     this.#notified = level;
     this.#options.interrupt(level);

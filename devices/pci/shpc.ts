@@ -2,6 +2,7 @@ import { refused } from '../../schema/error.js';
 import type { StateValue } from '../core/device.js';
 import type { AccessSize } from '../core/host-memory.js';
 import { MemoryRegion } from '../core/memory-region.js';
+import { bytes, fields, integer, list } from '../core/saved-state.js';
 import type { HotplugController, PciBus } from './bus.js';
 import type { PciFunction } from './function.js';
 
@@ -78,7 +79,7 @@ export class Shpc implements HotplugController {
   readonly #capability: number;
   readonly #bytes = new Uint8Array(REGISTER.SLOTS + 4 * SLOTS);
   /** Functions whose button was pressed by an unplug request. */
-  readonly #pending = new Set<PciFunction>();
+  #pending = new Set<PciFunction>();
   readonly #view = new DataView(this.#bytes.buffer);
 
   constructor(options: ShpcOptions) {
@@ -89,7 +90,10 @@ export class Shpc implements HotplugController {
     bridge.config.setWritable(this.#capability + CAPABILITY.DATA, 4, 0xffff_ffff);
     bridge.onConfigWrite((offset, size) => this.#configWritten(offset, size));
     bridge.addPart('shpc', {
-      save: () => this.#bytes.slice(),
+      save: () => ({
+        registers: this.#bytes.slice(),
+        pending: [...this.#pending].map(({ devfn }) => devfn),
+      }),
       prepareLoad: (state) => this.#prepareLoad(state),
     });
     this.region = MemoryRegion.mmio(
@@ -298,10 +302,16 @@ export class Shpc implements HotplugController {
   }
 
   #prepareLoad(state: StateValue | undefined): () => void {
-    if (!(state instanceof Uint8Array) || state.length !== this.#bytes.length)
-      throw refused('saved hot-plug controller state does not fit');
+    const place = 'saved hot-plug controller';
+    const { registers, pending } = fields({
+      registers: bytes(this.#bytes.length),
+      pending: list(integer(0xff), 0x100),
+    })(state, place);
+    const functions = pending.map((devfn) => this.#options.bus.function(devfn));
+    if (functions.includes(undefined)) throw refused(`${place}.pending has an empty slot`);
     return () => {
-      this.#bytes.set(state);
+      this.#pending = new Set(functions.filter((fn) => fn !== undefined));
+      this.#bytes.set(registers);
       this.#showSelected();
     };
   }

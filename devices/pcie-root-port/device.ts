@@ -118,6 +118,5 @@ export class PcieRootPort implements PciDevice {
   }
   load(state: DeviceState): void {
     this.pci.load(state);
-    this.slots.reload();
   }
 }

@@ -27,6 +27,8 @@ const alignUp = (value: bigint, to: bigint): bigint => ((value + to - 1n) / to) 
 const alignmentOf = (part: MemoryDevicePart): bigint =>
   part.kind === 'virtio-mem' && part.blockSize > ALIGNMENT ? part.blockSize : ALIGNMENT;
 
+const isModule = (part: MemoryDevicePart): part is MemoryModulePart => part.kind !== 'virtio-mem';
+
 const modulesBase = (kind: 'pc' | 'q35', ramSize: bigint): bigint =>
   alignUp(ramEnd(kind, ramSize), GIB);
 
@@ -48,8 +50,6 @@ interface Plugged {
   readonly part: MemoryDevicePart;
   readonly size: bigint;
   readonly region: MemoryRegion;
-  /** The guest was asked to let go. */
-  pending: boolean;
 }
 
 /**
@@ -147,7 +147,7 @@ export class MemorySlots {
         ? part.region()
         : MemoryRegion.ram(`dimm ${id}`, { memory: part.memory() });
     this.#memory.root.add(region, part.addr);
-    this.#plugged.set(device, { part, size: region.size, region, pending: false });
+    this.#plugged.set(device, { part, size: region.size, region });
   }
   unplug(device: MemoryDevice): void {
     const plugged = this.#plugged.get(device);
@@ -164,16 +164,14 @@ export class MemorySlots {
       part.checkUnplug();
       return;
     }
-    const plugged = this.#plugged.get(device);
-    if (plugged !== undefined) plugged.pending = true;
+    part.unplugPending = true;
   }
   isPending(device: MemoryDevice): boolean {
-    return this.#plugged.get(device)?.pending === true;
+    return isModule(device.memoryDevice) && device.memoryDevice.unplugPending;
   }
   /** The guest refused: nothing is pending any more. */
   rejectUnplug(device: MemoryDevice): void {
-    const plugged = this.#plugged.get(device);
-    if (plugged !== undefined) plugged.pending = false;
+    if (isModule(device.memoryDevice)) device.memoryDevice.unplugPending = false;
   }
 
   #chooseSlot(wanted: number): number {

@@ -4,6 +4,7 @@ import type { HostMemory } from '../core/host-memory.js';
 import type { MemdevBackend } from '../core/memdev.js';
 import { MemoryRegion } from '../core/memory-region.js';
 import type { PropertyValues } from '../core/property.js';
+import { fields, map } from '../core/saved-state.js';
 import { RegisterFile } from '../core/register-file.js';
 import type { IvshmemClient } from '../ivshmem/client.js';
 import { MSIX_BAR, registerMemoryBar, REGISTERS_BAR } from '../ivshmem/identity.js';
@@ -178,13 +179,14 @@ export class ShmPci implements PciDevice, IvshmemPeer {
 
   /** Own id and features are those of this device's connection, not of the saved one's. */
   load(state: DeviceState): void {
-    const { pci } = state;
-    const apply = this.#registers.prepareLoad(state['registers']);
-    const saved = (state['registers'] ?? {}) as DeviceState;
-    if (typeof pci !== 'object' || saved['MEMORY_SIZE'] !== this.#memory?.size)
-      throw refused(`saved state does not fit device type ${this.#context.typeName}`);
-    this.pci.load(pci as DeviceState);
-    apply();
+    const { typeName } = this.#context;
+    const { pci, registers } = fields({ pci: map, registers: map })(state, `saved ${typeName}`);
+    if (registers['MEMORY_SIZE'] !== this.#memory?.size)
+      throw refused(
+        `saved state does not fit device type ${typeName}: its memory has another size`,
+      );
+    const apply = [this.pci.prepareLoad(pci), this.#registers.prepareLoad(registers)];
+    for (const run of apply) run();
     this.#showServer();
   }
 }

@@ -5,6 +5,7 @@ import type { DeviceContext, DeviceState, LiveProperty, ResetType } from '../cor
 import type { MemdevBackend } from '../core/memdev.js';
 import type { MemoryDevice, ResizableMemoryPart } from '../core/memory-device.js';
 import type { PropertyValues } from '../core/property.js';
+import { fields, map, part, unsigned } from '../core/saved-state.js';
 import { addPcieCapability, addPowerManagement, endpointType } from '../pci/capabilities.js';
 import { PciFunction, type PciDevice } from '../pci/function.js';
 import { registerRegisterBar } from '../virtio/register-bar.js';
@@ -183,16 +184,15 @@ export class VirtioMemPci implements PciDevice, MemoryDevice {
   }
 
   /** The sizes must be multiples of a block and fit the backend. */
-  load({ pci, transport, size, requestedSize }: DeviceState): void {
+  load(state: DeviceState): void {
+    const { typeName } = this.#context;
+    const { pci, transport, size, requestedSize } = savedMem(state, `saved ${typeName}`);
     const block = this.#properties['block-size'];
     const most = this.#claimed?.memory.size ?? 0n;
-    const fits = (value: unknown): value is bigint =>
-      typeof value === 'bigint' && value >= 0n && value % block === 0n;
-    if (typeof pci !== 'object' || !fits(size) || !fits(requestedSize) || size > most)
-      throw refused(`saved state does not fit device type ${this.#context.typeName}`);
-    const apply = this.#transport.prepareLoad(transport);
-    this.pci.load(pci as DeviceState);
-    apply();
+    if (size % block !== 0n || requestedSize % block !== 0n || size > most)
+      throw refused(`saved state does not fit device type ${typeName}`);
+    const apply = [this.pci.prepareLoad(pci), this.#transport.prepareLoad(transport)];
+    for (const run of apply) run();
     this.#requestedSize = requestedSize;
     this.#memory?.resize(size);
   }
@@ -270,3 +270,10 @@ export class VirtioMemPci implements PciDevice, MemoryDevice {
     return bytes;
   }
 }
+
+const savedMem = fields({
+  pci: map,
+  transport: part,
+  size: unsigned(),
+  requestedSize: unsigned(),
+});

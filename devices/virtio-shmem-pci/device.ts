@@ -2,6 +2,7 @@ import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState, ResetType } from '../core/device.js';
 import type { MemdevBackend } from '../core/memdev.js';
 import type { PropertyValues } from '../core/property.js';
+import { fields, integer, map, part } from '../core/saved-state.js';
 import { PciFunction } from '../pci/function.js';
 import type { PciDevice } from '../pci/function.js';
 import { MsiX } from '../pci/msix.js';
@@ -113,12 +114,17 @@ export class VirtioShmemPci implements PciDevice {
     return { pci: this.pci.save(), transport: this.#transport.save(), selected };
   }
 
-  load({ pci, transport, selected }: DeviceState): void {
-    if (typeof pci !== 'object' || !REGION_NUMBERS.some((number) => number === selected))
-      throw refused(`saved state does not fit device type ${this.#context.typeName}`);
-    const apply = this.#transport.prepareLoad(transport);
-    this.pci.load(pci as DeviceState);
-    apply();
-    if (this.#legacy !== undefined) this.#legacy.selected = Number(selected);
+  load(state: DeviceState): void {
+    const saved = savedShmem(state, `saved ${this.#context.typeName}`);
+    const apply = [this.pci.prepareLoad(saved.pci), this.#transport.prepareLoad(saved.transport)];
+    for (const run of apply) run();
+    if (this.#legacy !== undefined) this.#legacy.selected = saved.selected;
   }
 }
+
+const savedShmem = fields({
+  pci: map,
+  transport: part,
+  /** Number of the region that the old registers tell of. */
+  selected: integer(REGION_NUMBERS.length - 1),
+});

@@ -1,5 +1,5 @@
-import { refused } from '../../schema/error.js';
-import type { DeviceState } from '../core/device.js';
+import type { DeviceState, StateValue } from '../core/device.js';
+import { fields, integer, unsigned, type Reader } from '../core/saved-state.js';
 import { COMMON, FEATURE, NO_VECTOR, STATUS } from './registers.js';
 
 interface State {
@@ -22,21 +22,14 @@ const initial = (): State => ({
 const DWORD = 0xffff_ffffn;
 const LAST_QUEUE = 1023;
 
-/** Largest value of each part of a saved state. */
-const LARGEST: { readonly [K in keyof State]: number | bigint } = {
-  deviceFeatureSelect: 0xffff_ffff,
-  driverFeatureSelect: 0xffff_ffff,
-  driverFeatures: 0xffff_ffff_ffff_ffffn,
-  configVector: NO_VECTOR,
-  queueSelect: LAST_QUEUE,
-  status: 0xff,
-};
-
-const fits = (value: unknown, largest: number | bigint): boolean =>
-  typeof value === typeof largest &&
-  (typeof value === 'bigint' || Number.isSafeInteger(value)) &&
-  (value as number | bigint) >= 0 &&
-  (value as number | bigint) <= largest;
+const savedTransport: Reader<State> = fields({
+  deviceFeatureSelect: integer(0xffff_ffff),
+  driverFeatureSelect: integer(0xffff_ffff),
+  driverFeatures: unsigned(),
+  configVector: integer(NO_VECTOR),
+  queueSelect: integer(LAST_QUEUE),
+  status: integer(0xff),
+});
 
 /**
  * The state of a virtio device without queues: features, status, vector. It never has a reason to
@@ -147,14 +140,8 @@ export class Transport {
    * @returns what applies it
    * @throws QmpError when it does not fit
    */
-  prepareLoad(saved: unknown): () => void {
-    const given = (typeof saved === 'object' ? saved : undefined) as Partial<State> | undefined;
-    const state = initial();
-    for (const name of Object.keys(state) as (keyof State)[]) {
-      if (!fits(given?.[name], LARGEST[name]))
-        throw refused(`saved state has no value that fits ${name}`);
-      Object.assign(state, { [name]: given?.[name] });
-    }
+  prepareLoad(saved: StateValue): () => void {
+    const state = savedTransport(saved, 'saved transport');
     return () => {
       this.#state = state;
     };

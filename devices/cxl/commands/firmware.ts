@@ -49,6 +49,7 @@ export const firmwareCommands = (firmware: Firmware): CciCommand[] => [
       if (code !== RETURN_CODE.SUCCESS || part.action === TRANSFER.ABORT) return code;
       return { runtimeMs: part.action === TRANSFER.FULL ? RUNTIME_MS.full : RUNTIME_MS.part };
     },
+    accepts: (input) => input.length >= PART_HEADER,
     finish: (input) => firmware.transferred(partOf(input)),
   },
   {

@@ -123,6 +123,8 @@ export const mediaOperationsCommand = (parts: SanitizeParts): CciCommand => ({
       return operate(parts, input, count);
     return RETURN_CODE.UNSUPPORTED;
   },
+  accepts: (input) =>
+    input.length >= HEADER && input.length >= HEADER + RANGE * viewOf(input).getUint32(4, true),
   finish: (input) => {
     const value = input[1] === SUBCLASS.ZERO ? 0 : SANITIZED;
     for (const range of rangesOf(input, viewOf(input).getUint32(4, true)))

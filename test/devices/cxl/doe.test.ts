@@ -160,7 +160,7 @@ t.test('a saved mailbox goes on where it was; reset forgets', async (t) => {
   one.fn.reset();
   t.equal(one.status(), 0);
   t.throws(() => other.fn.load({ ...saved, parts: { doe: { request: 'x' } } }), {
-    message: 'saved DOE mailbox does not fit',
+    message: 'saved DOE mailbox.request must be a list of 0 to 3',
   });
 });
 

@@ -125,9 +125,13 @@ t.test('interleaving gives every host address one place on one target, and back'
 t.test('saved registers are taken over as a whole or not at all', async (t) => {
   const hdm = device({ base: UNIT, size: UNIT });
   const other = device();
-  other.load(hdm.words);
+  other.prepareLoad([...hdm.words])();
   t.equal(other.toDpa(hpa(UNIT + 3n)), 3n);
-  t.throws(() => other.load(new Uint32Array(3)), /not these decoders/);
+  t.throws(() => other.prepareLoad([0, 0, 0]), { message: /saved decoders must be a list of \d+/ });
+  t.throws(() => other.prepareLoad([...hdm.words].fill(1)), {
+    message: 'saved decoders[0] has bits that the register does not have',
+  });
+  t.equal(other.toDpa(hpa(UNIT + 3n)), 3n);
   other.reset();
   t.equal(other.toDpa(hpa(UNIT)), 'not-committed');
 });

@@ -162,5 +162,5 @@ t.test('the CCI is saved and loaded; a reset forgets the operation, not the time
   const other = fabric();
   other.cci.load(saved);
   t.equal(other.run(0x0300).output.readBigUInt64LE(0), 1000n);
-  t.throws(() => other.cci.load({}), { message: /saved state/ });
+  t.throws(() => other.cci.load({}), { message: 'saved cxl-switch-mailbox-cci.pci must be a map' });
 });
