@@ -41,7 +41,17 @@ export const savedDevice = async (
     });
     return Buffer.concat([config, ...bytes]);
   };
-  return { ...started, entry, memories, snapshot };
+  // In the turn of the machine, as from a client: these commands give it up.
+  const run: SavedDevice['run'] = async (command, args) => {
+    await started.machine.turn.enter();
+    try {
+      // Checking narrows the integers of what it is given.
+      return await started.run(command, { ...args });
+    } finally {
+      started.machine.turn.leave();
+    }
+  };
+  return { ...started, run, entry, memories, snapshot };
 };
 
 /** Bytes that depend on nothing but `seed`. */
