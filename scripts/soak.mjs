@@ -175,6 +175,8 @@ const PARTS = {
     tests(['test/devices/cxl/invariants.test.ts'], { CXL_RUNS: '5000' }),
   'CXL routing': () => tests(['test/devices/cxl/routing.test.ts'], { QMEMD_ROUTING_RUNS: '3000' }),
   'pool heads killed': () => tests(['test/devices/cxl-mhsld/chaos.test.ts'], { POOL_KILLS: '200' }),
+  'pool head migration': () =>
+    tests(['test/devices/cxl-mhsld/migration.test.ts'], { HEAD_KILLS: '200' }),
   'CXL registers': () => tests(['test/devices/cxl/fuzz.test.ts'], { CXL_FUZZ_RUNS: '3000' }),
   'native layer': () => tests(['test/server/os/native.test.ts'], { QMEMD_SOAK_SCALE: '10' }),
   'fuzzed commands': () => tests(['test/server/fuzz.test.ts'], { FUZZ_RUNS: '5000' }),

@@ -118,6 +118,11 @@ export class PoolHost {
       qmp.close();
     }
   }
+  /** Ends the machine, and waits until its process has gone. */
+  async end(): Promise<void> {
+    await this.qmp.execute('quit');
+    await this.#process?.exit;
+  }
   /** Kills the process as kill -9 does. */
   async kill(): Promise<void> {
     this.#process?.child.kill('SIGKILL');
