@@ -58,8 +58,15 @@ export class Passes {
   }
   /** Bytes of memory that passes have yet to bring: dirty ones, and those of a pass not wholly fetched. */
   get pending(): number {
-    const dirty = Math.min(this.dirtyPages * DIRTY_PAGE, this.#log.size);
-    return dirty + (this.#pass?.whole === false ? bytesOf(this.#pass.runs) : 0);
+    return this.#dirtyBytes + (this.#pass?.whole === false ? bytesOf(this.#pass.runs) : 0);
+  }
+
+  /** The last page may be shorter than others. */
+  get #dirtyBytes(): number {
+    const { size } = this.#log;
+    const short = -size & (DIRTY_PAGE - 1);
+    const last = Math.ceil(size / DIRTY_PAGE) - 1;
+    return this.dirtyPages * DIRTY_PAGE - (this.isDirty(last) ? short : 0);
   }
 
   /**
