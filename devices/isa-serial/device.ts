@@ -111,6 +111,7 @@ export class IsaSerial implements Device {
   unrealize(): void {
     this.#setLine(false);
     for (const leave of this.#leave.splice(0)) leave();
+    this.#context.activity.latch.clear();
     this.#peer?.release();
     this.#peer = undefined;
     this.#waiting = [];
@@ -132,6 +133,7 @@ export class IsaSerial implements Device {
     if (!(waiting instanceof Uint8Array && waiting.length <= WAITING_BYTES))
       throw refused('saved bytes do not fit device type isa-serial');
     this.#uart.prepareLoad(uart)();
+    this.#context.activity.latch.clear();
     this.#waiting = [...waiting];
     this.#feed();
   }

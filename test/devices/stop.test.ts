@@ -9,6 +9,7 @@ import type { PciFunction } from '../../devices/pci/function.js';
 import { CONFIG } from '../../devices/pci/registers.js';
 import type { DeviceEntry } from '../../server/machine/device-entry.js';
 import { eventually } from '../support/daemon.js';
+import type { Json } from '../side-by-side/client.js';
 import { DUT, machineWith, RECIPE_TYPES } from '../support/every-device.js';
 import type { TestMachine } from '../support/machine.js';
 import { needsNative } from '../support/mdevice.js';
@@ -30,10 +31,20 @@ const writes: fc.Arbitrary<Write> = fc.record({
 });
 
 const dut = ({ machine }: TestMachine): DeviceEntry => machine.devices.find(DUT);
-const functionOf = (entry: DeviceEntry): PciFunction | undefined => entry.pci?.pci;
+
+/** Where a device has registers in no BAR. */
+const PORTS: Readonly<Record<string, bigint>> = { 'isa-serial': 0x3f8n };
 
 /** Registers only: memory of a stopped device takes no writes that its twin would take. */
-const apply = (fn: PciFunction, { place, offset, size, value }: Write): void => {
+const apply = (own: TestMachine, write: Write): void => {
+  const { pci, type } = dut(own);
+  const ports = PORTS[type.name];
+  const { io } = own.machine.platform;
+  if (ports !== undefined)
+    io.write(ports + BigInt(write.offset % 8), 1, BigInt.asUintN(8, write.value));
+  if (pci !== undefined) applyTo(pci.pci, write);
+};
+const applyTo = (fn: PciFunction, { place, offset, size, value }: Write): void => {
   const bar = fn.bars[place % (fn.bars.length + 1)];
   const at = offset - (offset % size);
   if (bar === undefined) {
@@ -55,7 +66,14 @@ const stateOf = ({ device, pci }: DeviceEntry): DeviceState => ({
   interrupts: JSON.stringify(pci?.pci.interrupts() ?? []),
 });
 
-const readEverything = (fn: PciFunction): void => {
+const readEverything = (own: TestMachine): void => {
+  const { pci, type } = dut(own);
+  const ports = PORTS[type.name];
+  for (let at = 0n; ports !== undefined && at < 8n; at++)
+    own.machine.platform.io.read(ports + at, 1);
+  if (pci !== undefined) readFunction(pci.pci);
+};
+const readFunction = (fn: PciFunction): void => {
   for (let at = 0; at < fn.config.size; at += 4) fn.readConfig(at, 4);
   for (const { index, size } of fn.bars)
     for (let at = 0; at < Math.min(Number(size), 0x2000); at += 4) {
@@ -65,17 +83,27 @@ const readEverything = (fn: PciFunction): void => {
 };
 
 /** What makes memory reachable where a device does not start with it. */
-const ATTACH: Readonly<Record<string, readonly [string, Record<string, bigint>]>> = {
-  'dynamic-mdevice': ['mem-attach', { size: 8192n, offset: 0n }],
-  'virtio-mem-pci': ['guest-memory-resize', { size: 1n << 26n }],
+const ATTACH: Readonly<Record<string, readonly (readonly [string, Record<string, Json>])[]>> = {
+  'cxl-mhsld': [
+    [
+      'cxl-add-dynamic-capacity',
+      {
+        ...{ path: DUT, 'host-id': 0n, 'selection-policy': 'prescriptive', region: 0n },
+        extents: [{ offset: 0n, len: 2n << 20n }],
+      },
+    ],
+    ['guest-cxl-respond', { id: DUT, action: 'accept' }],
+  ],
+  'dynamic-mdevice': [['mem-attach', { id: DUT, size: 8192n, offset: 0n }]],
+  'virtio-mem-pci': [['guest-memory-resize', { id: DUT, size: 1n << 26n }]],
 };
 
 /** Ready to be used, as firmware and driver leave it. */
 const inUse = async (t: Parameters<typeof machineWith>[0], type: string) => {
   const started = await machineWith(t, type);
   if (dut(started).pci !== undefined) await started.run('guest-enumerate');
-  const attach = ATTACH[type];
-  if (attach !== undefined) await started.run(attach[0], { id: DUT, ...attach[1] });
+  for (const [command, values] of ATTACH[type] ?? [])
+    await started.run(command, structuredClone(values));
   return started;
 };
 
@@ -117,24 +145,22 @@ for (const type of RECIPE_TYPES) {
     const own = await inUse(t, type);
     const twin = await inUse(t, type);
     const entry = dut(own);
-    const fn = functionOf(entry);
-    const twinFunction = functionOf(dut(twin));
     for (const write of fc.sample(writes, { seed: 2, numRuns: 300 }))
-      for (const one of [fn, twinFunction]) if (one !== undefined) apply(one, write);
+      for (const one of [own, twin]) apply(one, write);
     await eventually('both are the same', () => show(stateOf(entry)) === show(stateOf(dut(twin))));
     const before = stateOf(entry);
 
     const go = entry.activity.hold();
-    if (fn !== undefined && twinFunction !== undefined) {
-      readEverything(fn);
-      t.strictSame(stateOf(entry), before, 'reads leave no trace');
-      const sample = fc.sample(writes, { seed: 1, numRuns: 300 });
-      for (const write of sample) apply(fn, write);
-      t.strictSame(stateOf(entry), before, 'writes wait');
-      t.ok(entry.activity.latch.latched > 0);
-      t.equal(fn.dma.write(0x1000n, Uint8Array.of(1)), false, 'no DMA');
-      for (const write of sample) apply(twinFunction, write);
-    }
+    readEverything(own);
+    t.strictSame(stateOf(entry), before, 'reads leave no trace');
+    const sample = fc.sample(writes, { seed: 1, numRuns: 300 });
+    for (const write of sample) apply(own, write);
+    t.strictSame(stateOf(entry), before, 'writes wait');
+    const hasRegisters = entry.pci !== undefined || type in PORTS;
+    t.equal(entry.activity.latch.latched > 0, hasRegisters);
+    if (entry.pci !== undefined)
+      t.equal(entry.pci.pci.dma.write(0x1000n, Uint8Array.of(1)), false, 'no DMA');
+    for (const write of sample) apply(twin, write);
     go();
     t.equal(entry.activity.latch.latched, 0);
     await eventually('both are the same', () => show(stateOf(entry)) === show(stateOf(dut(twin))));

@@ -127,7 +127,7 @@ const RECIPES: Readonly<Record<string, (t: Cleanup) => Recipe | Promise<Recipe>>
   'state-sample': cold(...PC, ...device('state-sample,id=dut')),
   'vfio-state': cold(
     ...[...PC, ...device('state-sample,id=other')],
-    ...device('vfio-state,id=dut,target=other,memory-length=4096'),
+    ...device('vfio-state,id=dut,target=other,config-length=4K,memory-length=4K,bitmap-length=4K'),
   ),
   'virtio-mem-pci': cold(
     ...['-M', 'q35', '-nodefaults', '-m', '128M,maxmem=4G'],
