@@ -12,7 +12,7 @@ import { IncomingMemory } from './incoming-memory.js';
 import { blocksOf } from './memories.js';
 import { Hello, misfit, type Shape } from './shape.js';
 import { identityOf, platformIdentity } from './identity.js';
-import { holdDevices } from './standstill.js';
+import { checkActive, holdDevices } from './standstill.js';
 import {
   FRAME,
   FrameReader,
@@ -191,6 +191,7 @@ export class Arrival {
     const blocks = blocksOf(machine);
     const problem = misfit(shape, machine, blocks);
     if (problem !== undefined) throw refused(problem);
+    checkActive(machine);
     this.#memory = new IncomingMemory(shape, blocks);
     const byPath = new Map([...machine.devices.entries].map((entry) => [entry.object.path, entry]));
     this.#entries = shape.devices.flatMap(({ path }) => byPath.get(path) ?? []);

@@ -1,4 +1,4 @@
-import { DirtyLog, DIRTY_PAGE } from '../../devices/core/dirty-log.js';
+import { DirtyLog, DIRTY_PAGE, type DirtyRun } from '../../devices/core/dirty-log.js';
 import type { HostMemory } from '../../devices/core/host-memory.js';
 import { refused } from '../../schema/error.js';
 import { blockName, type Block } from './memories.js';
@@ -24,8 +24,8 @@ interface Copied {
   /** Undefined for memory that nobody has touched so far. */
   memory: HostMemory | undefined;
   log: DirtyLog | undefined;
-  /** Untouched memory was sent as zeros. */
-  isZeroed: boolean;
+  /** Ranges that read 0, as nobody has written there, and that have not been sent. */
+  holes: DirtyRun[];
 }
 
 /** A run of zeros that may grow. */
@@ -61,7 +61,7 @@ export class Copier {
         block,
         memory: undefined,
         log: undefined,
-        isZeroed: false,
+        holes: [{ offset: 0, length: Number(block.size) }],
       }))
       .filter(({ index }) => options.isSent(index));
     options.counts.total = this.#copied.reduce((sum, { block }) => sum + Number(block.size), 0);
@@ -82,7 +82,7 @@ export class Copier {
   async pass(isLimited: boolean): Promise<void> {
     for (const copied of this.#copied) {
       if (copied.log === undefined) this.#watch(copied);
-      if (copied.log === undefined) await this.#zeroAll(copied);
+      await this.#sendHoles(copied);
       let page = 0;
       for (;;) {
         this.#checkThere(copied.block);
@@ -106,14 +106,12 @@ export class Copier {
     if (!copied.block.isTouched()) return;
     copied.memory = copied.block.memory();
     copied.log = new DirtyLog(copied.memory);
-    copied.log.markAll();
+    copied.holes = markStored(copied.memory, copied.log);
   }
-  async #zeroAll(copied: Copied): Promise<void> {
-    if (copied.isZeroed) return;
-    copied.isZeroed = true;
-    const size = Number(copied.block.size);
-    for (let at = 0; at < size; at += MAX_ZEROS)
-      await this.#addZeros(copied.index, at, Math.min(MAX_ZEROS, size - at));
+  async #sendHoles(copied: Copied): Promise<void> {
+    for (const { offset, length } of copied.holes.splice(0))
+      for (let at = 0; at < length; at += MAX_ZEROS)
+        await this.#addZeros(copied.index, offset + at, Math.min(MAX_ZEROS, length - at));
   }
   #checkThere(block: Block): void {
     if (!block.isThere()) throw refused(`${blockName(block)} has left during the migration`);
@@ -181,6 +179,33 @@ export class Copier {
     if (room !== undefined) await room;
   }
 }
+
+/** Makes every page dirty that may hold anything but zeros. @returns the rest, in whole pages */
+const markStored = (memory: HostMemory, log: DirtyLog): DirtyRun[] => {
+  if (memory.stored === undefined) {
+    log.markAll();
+    return [];
+  }
+  const holes: DirtyRun[] = [];
+  let at = 0;
+  while (at < log.size) {
+    const stored = memory.stored(BigInt(at));
+    const start = stored === undefined ? log.size : Math.max(at, pageFloor(Number(stored.start)));
+    const end = stored === undefined ? log.size : pageCeil(Number(stored.end), log.size);
+    if (start > at) holes.push({ offset: at, length: start - at });
+    log.mark(start, end - start);
+    // A search that did not get on is not repeated: the rest is looked at page by page.
+    if (stored !== undefined && end <= at && start <= at) {
+      log.mark(at, log.size - at);
+      break;
+    }
+    at = Math.max(end, start);
+  }
+  return holes;
+};
+const pageFloor = (offset: number): number => offset - (offset % DIRTY_PAGE);
+const pageCeil = (offset: number, size: number): number =>
+  Math.min(size, pageFloor(offset + DIRTY_PAGE - 1));
 
 const pagesIn = (length: number): number => Math.ceil(length / DIRTY_PAGE);
 

@@ -99,15 +99,23 @@ export class IncomingMemory {
   }
 }
 
-/** Storage is given back where that can be; what is zero already is not touched. */
+/** What is zero already is not touched, so that it gets no storage. */
 const zero = (memory: HostMemory, offset: bigint, length: bigint): void => {
   if (memory.readonly) return;
   const old = Buffer.allocUnsafe(NOTHING.length);
-  for (let at = offset; at < offset + length; at += BigInt(NOTHING.length)) {
-    const left = offset + length - at;
-    const count = left < BigInt(NOTHING.length) ? Number(left) : NOTHING.length;
+  const end = offset + length;
+  for (let at = nextStored(memory, offset); at < end; at = nextStored(memory, at)) {
+    const count = Number(end - at < BigInt(NOTHING.length) ? end - at : NOTHING.length);
     const piece = old.subarray(0, count);
+    const nothing = NOTHING.subarray(0, count);
     memory.read(at, piece);
-    if (!piece.equals(NOTHING.subarray(0, count))) memory.write(at, NOTHING.subarray(0, count));
+    if (!piece.equals(nothing)) memory.write(at, nothing);
+    at += BigInt(count);
   }
+};
+
+/** Where the next byte may be that is not zero. */
+const nextStored = (memory: HostMemory, from: bigint): bigint => {
+  if (memory.stored === undefined || from >= memory.size) return from;
+  return memory.stored(from)?.start ?? memory.size;
 };

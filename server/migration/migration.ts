@@ -10,6 +10,7 @@ import { StoredMigrationParameters } from '../machine/migration-parameters.js';
 import { parseAddress } from './address.js';
 import type { Destination } from './destination.js';
 import { Progress } from './progress.js';
+import { checkActive } from './standstill.js';
 import type { Outgoing } from './source.js';
 import type { Inlet, Opened } from './ways.js';
 
@@ -82,6 +83,7 @@ export class Migration {
       throw refused("Can't migrate the vm that was paused due to previous migration");
     const [blocker] = this.blockers.reasons;
     if (blocker !== undefined) throw refused(blocker);
+    checkActive(this.#machine);
   }
   async #send(address: Opened): Promise<void> {
     const { Outgoing } = await import('./source.js');

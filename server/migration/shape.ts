@@ -2,7 +2,7 @@ import type { DeviceEntry } from '../machine/device-entry.js';
 import type { Machine } from '../machine/machine.js';
 import { arr, bool, enumeration, int, object, opt, str, type Infer } from '../../schema/lang.js';
 import type { JsonValue } from '../../schema/json.js';
-import { writeJson } from '../framing/writer.js';
+import { shapeOf as shapeOfDevice } from '../machine/device-shape.js';
 import { blockName, sharedObject, type Block } from './memories.js';
 
 /** What the source says of itself before anything else; the destination must be of the same make. */
@@ -87,17 +87,10 @@ const placeOf = (machine: Machine, { pci, memory }: DeviceEntry): string => {
   return memory === undefined ? '' : `address ${String(memory.memoryDevice.addr)}`;
 };
 
-/**
- * Numbers, sizes and switches decide how a device is made; texts and links name things of the host
- * (files, other objects), which may have other names at the destination.
- */
-const propertiesOf = ({ type, properties }: DeviceEntry): DeviceShape['properties'] =>
-  Object.entries(properties.definitions)
-    .filter(([name, { link, qomType }]) => {
-      const isName = link !== undefined || qomType === 'str';
-      return !isName && type.mayDiffer?.includes(name) !== true;
-    })
-    .map(([name]) => `${name}=${writeJson(properties.show(name))}`);
+const propertiesOf = (entry: DeviceEntry): DeviceShape['properties'] =>
+  Object.entries(shapeOfDevice(entry).options)
+    .filter(([name]) => entry.type.mayDiffer?.includes(name) !== true)
+    .map(([name, value]) => `${name}=${value}`);
 
 /** What of the source does not fit this machine, as a text; undefined when all does. */
 export const misfit = (

@@ -1,4 +1,14 @@
+import { refused } from '../../schema/error.js';
 import type { Machine } from '../machine/machine.js';
+
+/** @throws QmpError naming a device that somebody else has stopped: it could not be stopped there */
+export const checkActive = (machine: Machine): void => {
+  for (const { id, object, activity } of machine.devices.entries)
+    if (activity.stopped)
+      throw refused(
+        `Device '${id ?? object.path}' is stopped: it must run while its machine migrates`,
+      );
+};
 
 /** Stops every device of a machine, until what is returned is called. */
 export const holdDevices = (machine: Machine): (() => void) => {
@@ -20,8 +30,9 @@ export class Standstill {
   readonly #leave: (gone: boolean) => void;
   readonly #release: () => void;
 
-  /** Begins it, with STOP if the machine ran. */
+  /** Begins it, with STOP if the machine ran. @throws QmpError when a device is stopped already */
   constructor(machine: Machine) {
+    checkActive(machine);
     this.#machine = machine;
     machine.migration.gate.hold();
     this.#leave = machine.runState.finishMigrate();
