@@ -28,6 +28,8 @@ export class IsaSerial implements Device {
   #leave: (() => void)[] = [];
   #peer: CharFrontEnd | undefined;
   #waiting: number[] = [];
+  /** Bytes that came while the device was stopped: no part of its state yet. */
+  #outside: number[] = [];
 
   constructor(context: DeviceContext, properties: PropertyValues<typeof IsaSerialProperties>) {
     this.#context = context;
@@ -93,15 +95,17 @@ export class IsaSerial implements Device {
     });
   }
   #received(bytes: Uint8Array): void {
-    const room = WAITING_BYTES - this.#waiting.length;
+    const room = WAITING_BYTES - this.#waiting.length - this.#outside.length;
     if (bytes.length > room)
       this.#context.log.warn({ dropped: bytes.length - room }, 'nobody reads the serial port');
-    this.#waiting.push(...bytes.subarray(0, Math.max(0, room)));
+    this.#outside.push(...bytes.subarray(0, Math.max(0, room)));
     this.#feed();
   }
   /** Lets bytes in as long as there is room and the device may act. */
   #feed(): void {
-    while (!this.#context.activity.stopped && this.#uart.room > 0) {
+    if (this.#context.activity.stopped) return;
+    this.#waiting.push(...this.#outside.splice(0));
+    while (this.#uart.room > 0) {
       const byte = this.#waiting.shift();
       if (byte === undefined) return;
       this.#uart.receive(byte);
@@ -115,6 +119,7 @@ export class IsaSerial implements Device {
     this.#peer?.release();
     this.#peer = undefined;
     this.#waiting = [];
+    this.#outside = [];
   }
 
   reset(): void {
