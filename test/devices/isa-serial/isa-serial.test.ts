@@ -15,6 +15,7 @@ const LOOK = [1, 2, 3, 4, 5, 6, 7].map((register) => `inb ${String(0x3f8 + regis
 const out = (register: number, value: number): string =>
   `outb ${String(0x3f8 + register)} ${String(value)}`;
 const TAKE = 'inb 0x3f8';
+const LINE_STATUS = 'inb 0x3fd';
 
 /** What software may do without a line: everything through loopback. */
 const SCRIPT = [
@@ -65,6 +66,15 @@ t.test('bytes go both ways, with an interrupt', async (t) => {
   t.teardown(() => peer.destroy());
   for (const char of 'login: ') await qtest.ask(out(0, char.charCodeAt(0)));
   await eventually('the peer has it', () => sent === 'login: ');
+
+  const lineStatus = async (): Promise<number> =>
+    Number((await qtest.ask(LINE_STATUS)).split(' ')[1]);
+  await qmp.execute('device-state-set', { id: 's0', state: 'stop' });
+  peer.write('!');
+  for (let i = 0; i < 20; i++) t.equal((await lineStatus()) & 1, 0, 'a stopped port takes nothing');
+  await qmp.execute('device-state-set', { id: 's0', state: 'running' });
+  await eventually('it goes on', async () => ((await lineStatus()) & 1) === 1);
+  t.equal(Number((await qtest.ask(TAKE)).split(' ')[1]), '!'.charCodeAt(0));
 
   await qtest.ask('irq_intercept_in ioapic');
   await qtest.ask(out(1, 1));
