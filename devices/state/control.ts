@@ -74,8 +74,8 @@ export class StateControl {
   }
   /** Bits of CAPABILITY. */
   get capabilities(): number {
-    const { config, memories, onDmaWrite } = this.target;
-    const memory = memories.size > 0n ? CAPABILITY.DEVICE_MEMORY : 0;
+    const { config, onDmaWrite } = this.target;
+    const memory = this.#memory.capacity > 0 ? CAPABILITY.DEVICE_MEMORY : 0;
     const system = onDmaWrite === undefined ? 0 : CAPABILITY.SYSTEM_MEMORY;
     return (memory | system) & (config.capabilities ?? memory | system);
   }
@@ -268,7 +268,7 @@ export class StateControl {
   devicePages(first: number, pages: number): Uint8Array {
     this.checkCapability('DEVICE_MEMORY');
     const bits = new Uint8Array(Math.ceil(pages / 64) * 8);
-    const last = Math.ceil(Number(this.target.memories.size) / DIRTY_PAGE);
+    const last = Math.ceil(this.#memory.capacity / DIRTY_PAGE);
     for (let n = 0; n < pages && first + n < last; n++)
       if (this.#passes?.isDirty(first + n) === true)
         bits[n >>> 3] = (bits[n >>> 3] ?? 0) | (1 << (n & 7));
@@ -285,7 +285,7 @@ export class StateControl {
       dirtyPages: this.#passes?.dirtyPages ?? 0,
       dirtySystemPages: this.#systemLog.count,
       configSize: this.configSnapshot().length,
-      memorySize: Number(this.target.memories.size),
+      memorySize: this.#memory.capacity,
       consistent: this.target.activity.stopped,
       loading: this.loading,
     };

@@ -18,9 +18,13 @@ export class MemoryTransfer {
     this.#limit = limit;
   }
 
+  /** Bytes of memory. */
+  get capacity(): number {
+    return Number(new StateMemory(this.#memories).size);
+  }
   /** Length of a snapshot. */
   get size(): number {
-    return CONTAINER_HEADER + RECORD_HEADER + Number(this.#memories.size);
+    return CONTAINER_HEADER + RECORD_HEADER + this.capacity;
   }
   /** Forgets the snapshot that chunks are fetched from. */
   forget(): void {
@@ -61,7 +65,7 @@ export class MemoryTransfer {
   }
   /** Bytes of the largest container that can be loaded: all of the memory, page by page. */
   get #most(): number {
-    const most = Math.min(Number(this.#memories.size), this.#limit);
+    const most = Math.min(this.capacity, this.#limit);
     return CONTAINER_HEADER + Math.ceil(most / DIRTY_PAGE) * RECORD_HEADER + most;
   }
   /** Announces what will be loaded; 0 abandons the load. @throws StateError EFBIG */

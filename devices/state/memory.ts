@@ -7,7 +7,10 @@ interface Part {
   readonly memory: HostMemory;
 }
 
-/** The memories of a device end to end, in the order in which it added them. */
+/**
+ * The memories of a device end to end, in the order in which it added them; without those that cannot
+ * be written.
+ */
 export class StateMemory {
   /** Length in bytes. */
   readonly size: bigint;
@@ -15,7 +18,7 @@ export class StateMemory {
 
   constructor(memories: OwnMemories) {
     let base = 0;
-    this.#parts = memories.list.map(({ memory }) => {
+    this.#parts = writable(memories).map((memory) => {
       const part = { base, end: base + Number(memory.size), memory };
       base = part.end;
       return part;
@@ -24,9 +27,10 @@ export class StateMemory {
   }
 
   /** Whether the device still has the same memories. */
-  isOf({ list }: OwnMemories): boolean {
+  isOf(memories: OwnMemories): boolean {
     const parts = this.#parts;
-    return list.length === parts.length && list.every((own, i) => own.memory === parts[i]?.memory);
+    const now = writable(memories);
+    return now.length === parts.length && now.every((memory, i) => memory === parts[i]?.memory);
   }
 
   /** False when some of the bytes are gone; they read 0. */
@@ -68,3 +72,6 @@ export class StateMemory {
     }
   }
 }
+
+const writable = ({ list }: OwnMemories): HostMemory[] =>
+  list.map(({ memory }) => memory).filter(({ readonly }) => !readonly);

@@ -242,6 +242,17 @@ t.test('a device that gets other memory during a session is copied whole again',
   t.end();
 });
 
+t.test('memory that cannot be written is no part of the state', (t) => {
+  const { control, memories } = fakeTarget(8192);
+  const rom = new ArrayMemory(4096);
+  memories.add('rom', Object.defineProperty(rom, 'readonly', { value: true }));
+  t.equal(control.info().memorySize, 8192);
+  t.equal(control.memorySize(), 48 + 8192);
+  control.setState(2);
+  t.equal(fetchAll(control).length, 48 + 8192);
+  t.end();
+});
+
 t.test('a device that has left answers ENODEV, and runs', (t) => {
   const { control, activity } = fakeTarget();
   control.setState(3);
