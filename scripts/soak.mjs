@@ -194,6 +194,16 @@ const PARTS = {
     }),
   doorbells: () => tests(['test/server/ivshmem/peers.test.ts'], { IVSHMEM_ROUNDS: '100000' }),
   'fuzzed accesses': () => tests(['test/load/fuzz-qtest.test.ts'], { QTEST_LINES: '1000000' }),
+  'mutated state files': () =>
+    [0, 1, 2, 3]
+      .map(() => Math.floor(Math.random() * 1_000_000))
+      .map((seed) =>
+        tests(['test/server/state-files/mutations.test.ts'], {
+          STATE_MUTATIONS: '250000',
+          SEED: String(seed),
+        }),
+      )
+      .join('; '),
   'fuzzed chunks': () => tests(['test/load/fuzz-bytes.test.ts'], { FUZZ_CHUNKS: '500000' }),
 };
 
