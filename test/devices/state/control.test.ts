@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import t from 'tap';
+import { crc32 } from '../../../devices/core/crc32.js';
 import { containerLength, readContainer } from '../../../devices/state/container.js';
 import type { StateControl } from '../../../devices/state/control.js';
+import { StateError } from '../../../devices/state/errno.js';
 import { ArrayMemory } from '../../support/pci.js';
 import { fakeTarget, type FakeTarget } from '../../support/state-target.js';
 
@@ -367,6 +369,46 @@ t.test('a pass has the pages that were written since the one before, and no othe
       });
     }),
     { numRuns: 200 },
+  );
+  t.end();
+});
+
+t.test('a damaged stream is refused and leaves the memory, or has all it says', (t) => {
+  const source = fakeTarget();
+  source.memory.write(
+    0n,
+    new Uint8Array(20_000).map((_, i) => i),
+  );
+  source.control.setState(2);
+  fetchAll(source.control);
+  source.memory.write(5000n, Uint8Array.of(1));
+  source.memory.write(17_000n, Uint8Array.of(1));
+  const good = fetchAll(source.control);
+  const damage = fc.oneof(
+    fc.record({ at: fc.nat(good.length - 1), flip: fc.integer({ min: 1, max: 255 }) }),
+    fc.record({ at: fc.nat(63), flip: fc.integer({ min: 1, max: 255 }) }),
+    fc.record({ cut: fc.integer({ min: 1, max: good.length - 1 }) }),
+  );
+  fc.assert(
+    fc.property(damage, fc.boolean(), (how, mended) => {
+      const { control, memory, digest } = fakeTarget();
+      const stream = 'cut' in how ? good.slice(0, how.cut) : good.slice();
+      if ('at' in how) stream[how.at] = (stream[how.at] ?? 0) ^ how.flip;
+      // Hostile rather than damaged: the checksum fits.
+      if (mended && stream.length > 32)
+        new DataView(stream.buffer).setUint32(28, crc32(stream.subarray(32)), true);
+      const before = digest();
+      control.setState(1);
+      try {
+        loadAll(control, stream);
+      } catch (error) {
+        return error instanceof StateError && error.errno === 'EINVAL' && digest() === before;
+      }
+      return readContainer(stream, 'memory', 20_000).every(({ offset, data }) =>
+        data.every((byte, i) => memory.bytes[offset + i] === byte),
+      );
+    }),
+    { numRuns: 500 },
   );
   t.end();
 });
