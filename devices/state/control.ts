@@ -131,8 +131,9 @@ export class StateControl {
     if ((to & LOGGING_BIT) === 0) this.#endSession();
     else if (!this.logging) this.#beginSession();
     this.#state = to;
-    if ((to & STOP_BIT) === 0) this.#run();
+    // First: what waited for the device may reset it, which changes its state once more.
     this.target.changed(from, to);
+    if ((to & STOP_BIT) === 0) this.#run();
   }
 
   /** The device was reset: it runs, nothing is logged, loads and passes are forgotten. */

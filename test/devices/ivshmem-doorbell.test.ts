@@ -107,13 +107,19 @@ t.test('rings become pending, then messages (vectors 22 to 24)', needsNative, as
 });
 
 t.test('a stopped device hears rings when it goes on', needsNative, async (t) => {
-  const { systemMemory: memory, fn, own, context } = await connected(t, {}, 3n);
+  const { systemMemory: memory, fn, own, context, dev, server } = await connected(t, {}, 3n);
   fn.writeConfig(MSIX_CONTROL, 2, 0x8000);
   const go = context.activity.hold();
   for (const fd of [own[0], own[0], own[1]]) raise(fd ?? -1);
   for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
   t.equal(memory.read(PBA, 4), 0n);
   t.ok(isRaised(own[0] ?? -1), 'the kernel keeps the count');
+  server.tell([5n, eventCounter()]);
+  t.strictSame(
+    dev.serverView()?.peers.map(({ id }) => id),
+    [3, 5],
+    'peers still come',
+  );
   go();
   await eventually('the rings are noticed', () => memory.read(PBA, 4) === 3n);
   context.activity.hold();

@@ -221,16 +221,17 @@ t.test('registers outside every BAR stand still, too', needsNative, async (t) =>
 /** Base of the first decoder of the first host bridge: behind RAM, which ends below 4 GiB. */
 const DECODER = 0x1_0000_0000n + 0x1000n + 0x128n + 0x10n;
 
-t.test('a stopped device can be taken away', needsNative, async (t) => {
-  const own = await startMachine(t, ['-M', 'pc', '-nodefaults', '-device', 'edu,id=dut']);
-  const { activity, pci } = own.machine.devices.find(DUT);
-  const go = activity.hold();
-  pci?.pci.writeConfig(CONFIG.COMMAND, 2, COMMAND.MEMORY);
-  await own.run('device_del', { id: DUT });
-  await own.run('guest-eject', { id: DUT });
-  t.strictSame([own.machine.devices.has(DUT), activity.latch.latched], [false, 0]);
-  go();
-});
+for (const yanked of [false, true])
+  t.test(`a stopped device can be ${yanked ? 'yanked' : 'taken away'}`, needsNative, async (t) => {
+    const own = await startMachine(t, ['-M', 'pc', '-nodefaults', '-device', 'edu,id=dut']);
+    const { activity, pci } = own.machine.devices.find(DUT);
+    const go = activity.hold();
+    pci?.pci.writeConfig(CONFIG.COMMAND, 2, COMMAND.MEMORY);
+    await own.run(yanked ? 'device-yank' : 'device_del', { id: DUT });
+    if (!yanked) await own.run('guest-eject', { id: DUT });
+    t.strictSame([own.machine.devices.has(DUT), activity.latch.latched], [false, 0]);
+    go();
+  });
 
 t.test('firmware does not place what is stopped', needsNative, async (t) => {
   const { own, entry } = await inUse(t, 'edu');
@@ -269,6 +270,45 @@ t.test('--limit state-latched: what waits, and what does not', needsNative, asyn
   go();
   t.equal(fn.readBar(0, 4, 4), 0xffff_fffen, 'the complement of 1');
   t.equal(fn.readConfig(CONFIG.INTERRUPT_LINE, 1), 7);
+});
+
+t.test('a function reset that waited comes in its place', needsNative, async (t) => {
+  const { own, entry, fn } = await inUse(t, 'cxl-upstream');
+  const control = (fn.findCapability(CAPABILITY.EXPRESS) ?? 0) + 8;
+  await own.run('device-state-set', { id: DUT, state: 'stop' });
+  fn.writeConfig(CONFIG.CACHE_LINE_SIZE, 1, 5);
+  fn.writeConfig(control, 2, 0x8000);
+  fn.writeConfig(CONFIG.INTERRUPT_LINE, 1, 9);
+  await own.run('device-state-set', { id: DUT, state: 'running-logging' });
+  t.strictSame(
+    [CONFIG.CACHE_LINE_SIZE, CONFIG.INTERRUPT_LINE].map((at) => fn.readConfig(at, 1)),
+    [0, 9],
+  );
+  t.match(await own.run('query-device-state', { id: DUT }), [{ state: 'running', latched: 0 }]);
+  t.strictSame([entry.activity.stopped, entry.activity.latch.latched], [false, 0]);
+  const changes = own.events.filter(({ name }) => name === 'DEVICE_STATE_CHANGED');
+  t.match(
+    changes.map(({ data }) => data),
+    [
+      { from: 'running', to: 'stop' },
+      { from: 'stop', to: 'running-logging' },
+      { from: 'running-logging', to: 'running' },
+    ],
+  );
+});
+
+t.test('what is behind a stopped port works', needsNative, async (t) => {
+  const own = await startMachine(t, [
+    ...['-M', 'q35', '-nodefaults', '-object', 'memory-backend-ram,id=m,size=1M'],
+    ...['-device', 'pcie-root-port,id=dut', '-device', 'iopmem,id=behind,memdev=m,bus=dut'],
+  ]);
+  await own.run('guest-enumerate');
+  const { memory } = own.machine.platform;
+  const bar = own.machine.devices.find('behind').pci?.pci.bars[0]?.address ?? -1n;
+  const go = own.machine.devices.find(DUT).activity.hold();
+  memory.write(bar, 4, 0x1234n);
+  t.equal(memory.read(bar, 4), 0x1234n);
+  go();
 });
 
 for (const type of ['edu', 'pc-dimm'])
