@@ -178,6 +178,10 @@ const PARTS = {
   'pool head migration': () =>
     tests(['test/devices/cxl-mhsld/migration.test.ts'], { HEAD_KILLS: '200' }),
   'CXL registers': () => tests(['test/devices/cxl/fuzz.test.ts'], { CXL_FUZZ_RUNS: '3000' }),
+  'device state round trip': () =>
+    tests(['test/devices/state-round-trip.test.ts'], { QMEMD_STATE_LIVES: '200' }),
+  'damaged device state': () =>
+    tests(['test/devices/state-contract.test.ts'], { QMEMD_STATE_MUTATIONS: '2000' }),
   'native layer': () => tests(['test/server/os/native.test.ts'], { QMEMD_SOAK_SCALE: '10' }),
   'fuzzed commands': () => tests(['test/server/fuzz.test.ts'], { FUZZ_RUNS: '5000' }),
   'fuzzed bytes': () =>
