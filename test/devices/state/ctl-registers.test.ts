@@ -2,7 +2,8 @@ import fc from 'fast-check';
 import t from 'tap';
 import { CTL_SIZE, readControl, writeControl } from '../../../devices/state/ctl-registers.js';
 import { StateError } from '../../../devices/state/errno.js';
-import { DATA_REGIONS, StateRegions } from '../../../devices/state/regions.js';
+import type { StateRegions } from '../../../devices/state/regions.js';
+import { DATA_REGIONS } from '../../../devices/state/regions.js';
 import { fakeTarget } from '../../support/state-target.js';
 
 /** Offsets and widths of the compiled structure. reference/vfio-device-state.md §2 */
