@@ -118,6 +118,9 @@ export class MemoryBackend implements MemdevBackend {
   get shared(): boolean {
     return this.#settings.share;
   }
+  get isNamed(): boolean {
+    return this.shared && this.typeName === 'memory-backend-file';
+  }
   /** QOM path of the device that holds it; undefined when nobody does. */
   get owner(): string | undefined {
     return this.#owner;

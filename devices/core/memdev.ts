@@ -5,6 +5,8 @@ export interface MemdevBackend {
   /** The user's id; names the backend in error texts. */
   readonly id: string;
   readonly memory: HostMemory;
+  /** Whether others can map the same bytes by a name: those of a file that is shared. */
+  readonly isNamed: boolean;
   /** Whether somebody has claimed it. */
   readonly inUse: boolean;
   /**

@@ -79,7 +79,7 @@ export class Type3Backends {
     }
     this.#claimed.push(backend);
     if (backend.memory.size === 0n) throw refused(`${what} must have backing device`);
-    const isShared = name === 'dynamic' && sharesDynamic && backend.memory.descriptor !== undefined;
+    const isShared = name === 'dynamic' && sharesDynamic && backend.isNamed;
     return isShared ? memories.borrow(name, backend.memory) : memories.add(name, backend.memory);
   }
 

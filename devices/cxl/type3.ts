@@ -54,7 +54,7 @@ const FLEX_BUS = { capability: 0x26, control: 0x02, status: 0x26 } as const;
 
 /** What a device type adds to a type 3 device. */
 export interface Type3Extension {
-  /** Whether the bytes of its dynamic capacity belong to others as well. Default false. */
+  /** Whether dynamic capacity in a shared file belongs to others as well. Default false. */
   readonly sharesDynamic?: boolean;
   /** Who shares its dynamic capacity; called once, when the backends are taken. @throws QmpError */
   ownership(media: Media): CapacityOwnership;

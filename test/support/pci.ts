@@ -66,6 +66,7 @@ export const fakeMemdev = (
   let flushes = 0;
   return {
     id,
+    isNamed: false,
     memory: new ArrayMemory(size),
     owner: () => owner,
     get inUse() {

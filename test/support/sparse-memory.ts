@@ -68,6 +68,7 @@ export class SparseMemory implements HostMemory {
 export class SparseBackend implements MemdevBackend {
   readonly id: string;
   readonly memory: SparseMemory;
+  readonly isNamed = false;
   owner: string | undefined;
   constructor(id: string, size: bigint) {
     this.id = id;

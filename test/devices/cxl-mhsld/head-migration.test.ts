@@ -6,6 +6,7 @@ import type { Handover } from '../../../devices/core/handover.js';
 import { takeBackAll } from '../../../devices/core/handover.js';
 import { dpa } from '../../../devices/cxl/addresses.js';
 import { asCxlMemoryTarget } from '../../../devices/cxl/memory-target.js';
+import { eventually, privateFolder } from '../../support/daemon.js';
 import { startMachine, type TestMachine } from '../../support/machine.js';
 import { needsNative } from '../../support/mdevice.js';
 import { CXL_PORTS, ownerMasks, poolName } from '../../support/pools.js';
@@ -22,12 +23,17 @@ const startPool = (t: Test) => {
       ...CXL_PORTS,
       ...['-object', `memory-backend-file,id=dc,size=256M,mem-path=${file},share=on`],
     ]);
-    if (incoming) Object.defineProperty(m.machine.runState, 'status', { get: () => 'inmigrate' });
+    // The devices believe to be at a destination; the commands of the guest side still work.
+    if (incoming)
+      Object.defineProperty(m.machine.runState, 'status', {
+        ...{ get: () => 'inmigrate', configurable: true },
+      });
     await m.run('device_add', {
       ...{ driver: 'cxl-mhsld', id: 'h', bus: 'rp0', 'num-dc-regions': 1n },
       ...{ 'volatile-dc-memdev': 'dc', 'mhd-head': BigInt(head), 'mhd-init': true },
       'mhd-state_file': name,
     });
+    Reflect.deleteProperty(m.machine.runState, 'status');
     await m.run('system_reset');
     return m;
   };
@@ -243,4 +249,58 @@ t.test('a state that comes by itself makes a head that waits sit down', needsNat
   void deviceOf(destination).load(state);
   t.equal(map(0, 6), '010101010101');
   t.equal(await capacity(destination), FILLED);
+});
+
+/** Two machines with heads of a pool; the second one waits. */
+const startHeads = async (t: Test, memory: (machine: string) => string) => {
+  const name = poolName(t);
+  const words = (machine: string, head: number): string[] => [
+    ...CXL_PORTS,
+    ...['-object', memory(machine)],
+    '-device',
+    `cxl-mhsld,id=h,bus=rp0,num-dc-regions=1,volatile-dc-memdev=dc,mhd-state_file=${name},mhd-head=${String(head)},mhd-init=true`,
+  ];
+  const source = await startMachine(t, words('source', 0));
+  const destination = await startMachine(t, [...words('destination', 1), '-incoming', 'defer']);
+  await offer(source, 0, 4);
+  await accept(source);
+  t.equal(access(source, 3n * MiB, 'the data'), 'ok');
+  /** @returns the status of the source and what it says of it */
+  const migrate = async (): Promise<unknown[]> => {
+    const uri = `unix:${privateFolder(t)}/migrate.sock`;
+    await destination.run('migrate-incoming', { uri });
+    await source.run('migrate', { uri });
+    let reply: Record<string, unknown> = {};
+    await eventually('the end of the migration', async () => {
+      reply = (await source.run('query-migrate')) as Record<string, unknown>;
+      return reply['status'] === 'completed' || reply['status'] === 'failed';
+    });
+    return [reply['status'], reply['error-desc']];
+  };
+  return { source, destination, migrate, map: () => ownerMasks(name, 0, 3).toString('hex') };
+};
+
+t.test('bytes of a private backend go along with the head', needsNative, async (t) => {
+  for (const kind of ['ram', 'memfd']) {
+    const heads = await startHeads(t, () => `memory-backend-${kind},id=dc,size=256M`);
+    const { source, destination, migrate, map } = heads;
+    t.strictSame(await migrate(), ['completed', undefined]);
+    t.equal(map(), '020200');
+    t.equal(access(destination, 3n * MiB), 'the data');
+    t.equal(access(source, 3n * MiB), 'unbacked');
+  }
+});
+
+t.test('a head whose bytes others have too needs the same file', needsNative, async (t) => {
+  const folder = privateFolder(t);
+  const { source, migrate, map } = await startHeads(
+    t,
+    (machine) => `memory-backend-file,id=dc,size=256M,mem-path=${folder}/${machine},share=on`,
+  );
+  t.strictSame(await migrate(), [
+    'failed',
+    "The destination refused: migration stream: byte 16, frame 0: memory 'dynamic' of /machine/peripheral/h is another object here, and others use it too",
+  ]);
+  t.equal(map(), '010100');
+  t.equal(access(source, 3n * MiB), 'the data');
 });
