@@ -8,6 +8,7 @@ import { capacityRounds } from './cxl.mjs';
 import { crowds, fanOut, latencies, residence } from './load.mjs';
 import { manyMachines } from './machines.mjs';
 import { pairs, rates, startUps } from './measures.mjs';
+import { migrations, printMigrations } from './migration.mjs';
 import { available, programs } from './programs.mjs';
 import { pools, printPools } from './pools.mjs';
 import { qtestRates } from './qtest.mjs';
@@ -128,7 +129,16 @@ const printCapacity = (figures) => {
 };
 
 /** qmemd alone, as the numbers grow. */
-const printLoad = ({ crowds, latencies, fanOut, residence, machines, capacity, pools }) => {
+const printLoad = ({
+  crowds,
+  latencies,
+  fanOut,
+  residence,
+  machines,
+  capacity,
+  pools,
+  migration,
+}) => {
   console.log('\nqmemd, query-status, replies/s of all clients together');
   for (const { clients, depth, perSecond } of crowds)
     console.log(`  ${clients} clients, ${depth} in flight each: ${number(perSecond)} /s`);
@@ -148,6 +158,7 @@ const printLoad = ({ crowds, latencies, fanOut, residence, machines, capacity, p
   printMachines(machines);
   printCapacity(capacity);
   printPools(pools);
+  printMigrations(migration);
 };
 
 const main = async () => {
@@ -175,6 +186,7 @@ const main = async () => {
       machines: await manyMachines(dir),
       capacity: await capacityRounds(dir),
       pools: await pools(dir),
+      migration: await migrations(),
     };
     printLoad(load);
     const machine = {

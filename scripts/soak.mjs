@@ -177,6 +177,18 @@ const PARTS = {
   'pool heads killed': () => tests(['test/devices/cxl-mhsld/chaos.test.ts'], { POOL_KILLS: '200' }),
   'pool head migration': () =>
     tests(['test/devices/cxl-mhsld/migration.test.ts'], { HEAD_KILLS: '200' }),
+  'migration 4 GiB': () =>
+    tests(['test/server/migration/traffic.test.ts'], {
+      MIGRATION_MIB: '4096',
+      MIGRATION_FAILURES: '0',
+    }),
+  'migration failures': () =>
+    tests(['test/server/migration/traffic.test.ts'], { MIGRATION_FAILURES: '100' }),
+  'mutated streams': () =>
+    tests(['test/server/migration/mutants.test.ts'], {
+      MIGRATION_MUTANTS: '1000000',
+      MIGRATION_SEED: String(Date.now() % 1_000_000),
+    }),
   'CXL registers': () => tests(['test/devices/cxl/fuzz.test.ts'], { CXL_FUZZ_RUNS: '3000' }),
   'device state round trip': () =>
     tests(['test/devices/state-round-trip.test.ts'], { QMEMD_STATE_LIVES: '200' }),

@@ -41,7 +41,7 @@ export interface CopierOptions {
   readonly isSent: (index: number) => boolean;
   readonly writer: FrameWriter;
   /** Resolves when there is room for more. */
-  readonly send: (bytes: Buffer) => Promise<void> | undefined;
+  readonly send: (bytes: Buffer, onSent?: () => void) => Promise<void> | undefined;
   readonly counts: Counts;
   readonly pace: Pace;
 }
@@ -51,6 +51,8 @@ export class Copier {
   readonly #options: CopierOptions;
   readonly #copied: Copied[];
   #zeros: Zeros | undefined;
+  /** Buffers that nobody reads any more; what is under way bounds their number. */
+  readonly #free: Buffer[] = [];
 
   /** All is to be sent at first. */
   constructor(options: CopierOptions) {
@@ -120,35 +122,41 @@ export class Copier {
   async #run(copied: Copied, offset: number, length: number, isLimited: boolean): Promise<void> {
     const { counts, pace } = this.#options;
     const before = counts.transferred;
-    const bytes = Buffer.allocUnsafeSlow(FRONT + length);
+    const room = this.#free.pop() ?? Buffer.allocUnsafeSlow(FRONT + MAX_PAGES);
+    const bytes = room.subarray(0, FRONT + length);
     const data = bytes.subarray(FRONT);
     copied.memory?.read(BigInt(offset), data);
-    if (isZero(data)) await this.#addZeros(copied.index, offset, length);
-    else
-      for (const [from, to] of filled(data))
-        await this.#piece(copied.index, offset, bytes, from, to);
+    const ranges = filled(data);
+    const isWhole = ranges.length === 1 && !isZero(data);
+    if (isWhole) await this.#sendPages(copied.index, offset, bytes, () => this.#free.push(room));
+    else {
+      for (const [from, to] of ranges)
+        await this.#piece(copied.index, offset + from, data.subarray(from, to));
+      this.#free.push(room);
+    }
     await pace.spend(counts.transferred - before, isLimited);
   }
 
-  /** Bytes `from` to `to` of the data, and the zeros before them. */
-  async #piece(
+  /** Pages that are all zeros, or have none. */
+  async #piece(index: number, offset: number, data: Buffer): Promise<void> {
+    if (isZero(data)) {
+      await this.#addZeros(index, offset, data.length);
+      return;
+    }
+    const bytes = Buffer.allocUnsafe(FRONT + data.length);
+    data.copy(bytes, FRONT);
+    await this.#sendPages(index, offset, bytes);
+  }
+  async #sendPages(
     index: number,
     offset: number,
     bytes: Buffer,
-    from: number,
-    to: number,
+    onSent?: () => void,
   ): Promise<void> {
-    const isWhole = from === 0 && FRONT + to === bytes.length;
-    const piece = isWhole ? bytes : Buffer.allocUnsafeSlow(FRONT + to - from);
-    if (!isWhole) bytes.copy(piece, FRONT, FRONT + from, FRONT + to);
-    if (isZero(piece.subarray(FRONT))) {
-      await this.#addZeros(index, offset + from, to - from);
-      return;
-    }
     await this.#flushZeros();
-    writePlace(piece, index, offset + from);
-    this.#options.counts.normal += pagesIn(to - from);
-    await this.#send(this.#options.writer.seal(FRAME.PAGES, piece));
+    writePlace(bytes, index, offset);
+    this.#options.counts.normal += pagesIn(bytes.length - FRONT);
+    await this.#send(this.#options.writer.seal(FRAME.PAGES, bytes), onSent);
   }
 
   async #addZeros(index: number, offset: number, length: number): Promise<void> {
@@ -173,9 +181,9 @@ export class Copier {
     await this.#send(this.#options.writer.seal(FRAME.ZEROS, bytes));
   }
 
-  async #send(bytes: Buffer): Promise<void> {
+  async #send(bytes: Buffer, onSent?: () => void): Promise<void> {
     this.#options.counts.transferred += bytes.length;
-    const room = this.#options.send(bytes);
+    const room = this.#options.send(bytes, onSent);
     if (room !== undefined) await room;
   }
 }
@@ -209,7 +217,8 @@ const pageCeil = (offset: number, size: number): number =>
 
 const pagesIn = (length: number): number => Math.ceil(length / DIRTY_PAGE);
 
-const isZero = (bytes: Buffer): boolean => bytes.equals(NOTHING.subarray(0, bytes.length));
+const isZero = (bytes: Buffer): boolean =>
+  bytes[0] === 0 && bytes.equals(NOTHING.subarray(0, bytes.length));
 
 /** Ranges of `data` that are all zeros or have none: cut where a page of zeros begins or ends. */
 const filled = (data: Buffer): [number, number][] => {
@@ -217,7 +226,7 @@ const filled = (data: Buffer): [number, number][] => {
   let start = 0;
   let isPrevious: boolean | undefined;
   for (let at = 0; at < data.length; at += DIRTY_PAGE) {
-    const is = isZero(data.subarray(at, at + DIRTY_PAGE));
+    const is = data[at] === 0 && isZero(data.subarray(at, at + DIRTY_PAGE));
     if (isPrevious !== undefined && is !== isPrevious) {
       ranges.push([start, at]);
       start = at;

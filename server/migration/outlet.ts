@@ -11,8 +11,13 @@ export interface Outlet {
   readonly isTwoWay: boolean;
   /** Begins to deliver what the destination says. */
   listen(handlers: OutletHandlers): void;
-  /** Undefined when there is room for more at once. @throws Error when it has failed */
-  send(bytes: Buffer): Promise<void> | undefined;
+  /**
+   * Undefined when there is room for more at once.
+   *
+   * @param onSent the bytes may change again
+   * @throws Error when it has failed
+   */
+  send(bytes: Buffer, onSent?: () => void): Promise<void> | undefined;
   /** All that was sent is in its place for good. */
   finish(): Promise<void>;
   /** Gives up: nothing is left behind. Safe to call twice, and after `finish`. */
@@ -53,9 +58,9 @@ export class SocketOutlet implements Outlet {
     this.#socket.on('close', () => fail('The connection was closed'));
     this.#socket.resume();
   }
-  send(bytes: Buffer): Promise<void> | undefined {
+  send(bytes: Buffer, onSent?: () => void): Promise<void> | undefined {
     this.#check();
-    this.#socket.write(bytes);
+    this.#socket.write(bytes, onSent);
     return this.#socket.writableLength <= HIGH_WATER ? undefined : this.#room();
   }
   async finish(): Promise<void> {
@@ -124,10 +129,10 @@ export class FileOutlet implements Outlet {
   listen(): void {
     // Nobody answers.
   }
-  send(bytes: Buffer): Promise<void> | undefined {
+  send(bytes: Buffer, onSent?: () => void): Promise<void> | undefined {
     if (this.#failure !== undefined) throw this.#failure;
     this.#waiting += bytes.length;
-    this.#last = this.#last.then(() => this.#write(bytes));
+    this.#last = this.#last.then(() => this.#write(bytes)).then(onSent);
     return this.#waiting <= HIGH_WATER ? undefined : this.#settled();
   }
   async finish(): Promise<void> {

@@ -128,7 +128,7 @@ export class Outgoing {
       blocks,
       isSent: (index) => !skipped.has(index),
       writer: this.#writer,
-      send: (bytes) => outlet.send(bytes),
+      send: (bytes, onSent) => outlet.send(bytes, onSent),
       counts: this.counts,
       pace: new Pace(() => Number(this.#parameter('max-bandwidth')), this.#abort.signal),
     });

@@ -120,10 +120,11 @@ export interface FrameReaderOptions {
 export class FrameReader {
   readonly #options: FrameReaderOptions;
   /** What is being collected: the preamble, a header, a payload. */
-  #into = Buffer.allocUnsafe(PREAMBLE_BYTES);
+  #into: Buffer = Buffer.allocUnsafe(PREAMBLE_BYTES);
   #have = 0;
   #stage: 'preamble' | 'header' | 'payload' = 'preamble';
   readonly #header = Buffer.alloc(HEADER_BYTES);
+  #pages: Buffer = Buffer.alloc(0);
   /** Place of the present frame in the stream. */
   #at = 0;
   #sequence = 0;
@@ -191,7 +192,12 @@ export class FrameReader {
         `${frameName(type)} of ${String(length)} bytes is above the limit of ${String(limit)}`,
       );
     this.#stage = 'payload';
-    this.#into = Buffer.allocUnsafe(length);
+    this.#into = type === FRAME.PAGES ? this.#room(length) : Buffer.allocUnsafe(length);
+  }
+  /** Pages are copied on at once, so that one buffer will do for all of them. */
+  #room(length: number): Buffer {
+    if (this.#pages.length < length) this.#pages = Buffer.allocUnsafeSlow(length);
+    return this.#pages.subarray(0, length);
   }
   #deliver(): void {
     const payload = this.#into;
