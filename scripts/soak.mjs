@@ -173,6 +173,8 @@ const PARTS = {
   'pool race': () => blockRace(2_500_000),
   'CXL dynamic capacity': () =>
     tests(['test/devices/cxl/invariants.test.ts'], { CXL_RUNS: '5000' }),
+  'CXL saved state': () =>
+    tests(['test/devices/cxl/saved-state.test.ts'], { CXL_STATE_RUNS: '5000' }),
   'CXL routing': () => tests(['test/devices/cxl/routing.test.ts'], { QMEMD_ROUTING_RUNS: '3000' }),
   'pool heads killed': () => tests(['test/devices/cxl-mhsld/chaos.test.ts'], { POOL_KILLS: '200' }),
   'pool head migration': () =>
