@@ -158,7 +158,6 @@ for (const type of RECIPE_TYPES)
     t.test('a damaged state is refused and changes nothing, or works', async (t) => {
       const good = source.device.save();
       const paths = pathsIn(good).slice(1);
-      let taken = 0;
       const property = fc.property(fc.nat(), change, (at, how) => {
         const before = target.device.save();
         const state = changed(good, paths[at % paths.length] ?? [], how) as DeviceState;
@@ -166,7 +165,6 @@ for (const type of RECIPE_TYPES)
           assert.deepEqual(target.device.save(), before);
           return;
         }
-        taken++;
         if (target.pci !== undefined) useEverything(target.pci.pci);
         const { clock } = other.machine;
         clock.advance(clock.now() + 10_000_000_000n);
@@ -175,7 +173,6 @@ for (const type of RECIPE_TYPES)
         target.device.load(good);
       });
       fc.assert(property, { numRuns: MUTATIONS });
-      t.ok(taken < MUTATIONS, 'some were refused');
     });
   });
 
