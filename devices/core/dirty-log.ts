@@ -1,7 +1,7 @@
 /** Bytes of a page in every dirty log. */
 export const DIRTY_PAGE = 4096;
 const PAGE_BITS = 12;
-const ALL_BITS = 0xffff_ffff;
+const ALL_BITS = -1;
 
 /** Adjacent dirty pages, in bytes. */
 export interface DirtyRun {
@@ -22,13 +22,23 @@ const bitsIn = (word: number): number => {
   return (((bits + (bits >>> 4)) & 0x0f0f_0f0f) * 0x0101_0101) >>> 24;
 };
 
+/** Place of the lowest bit that is set. */
+const lowestOf = (word: number): number => 31 - Math.clz32(word & -word);
+/** How many bits are set from `bit` on without a gap. */
+const onesAt = (word: number, bit: number): number => {
+  const gaps = ~(word >> bit);
+  return gaps === 0 ? 32 - bit : Math.min(lowestOf(gaps), 32 - bit);
+};
+const bitsOf = (first: number, count: number): number =>
+  count === 32 ? ALL_BITS : ((1 << count) - 1) << first;
+
 /**
  * The pages of one piece of memory that changed since they were last taken, one bit for each.
  * Memory of up to 2^53 bytes.
  */
 export class DirtyLog {
   readonly size: number;
-  readonly #words: Uint32Array;
+  readonly #words: Int32Array;
   readonly #pages: number;
   readonly #unhook: () => void;
   #dirty = 0;
@@ -37,7 +47,7 @@ export class DirtyLog {
   constructor(memory: Watched) {
     this.size = Number(memory.size);
     this.#pages = Math.ceil(this.size / DIRTY_PAGE);
-    this.#words = new Uint32Array(Math.ceil(this.#pages / 32));
+    this.#words = new Int32Array(Math.ceil(this.#pages / 32));
     this.#unhook = memory.onWrite((offset, len) => this.mark(Number(offset), len));
   }
 
@@ -57,7 +67,7 @@ export class DirtyLog {
       const index = page >>> 5;
       const first = page & 31;
       const count = Math.min(32 - first, last - page + 1);
-      const mask = count === 32 ? ALL_BITS : ((1 << count) - 1) << first;
+      const mask = bitsOf(first, count);
       const word = this.#words[index] ?? 0;
       const added = mask & ~word;
       if (added !== 0) {
@@ -86,37 +96,35 @@ export class DirtyLog {
    */
   take(from = 0, limit = Infinity): DirtyRun[] {
     const runs: DirtyRun[] = [];
-    let left = limit;
-    let start = -1;
-    let end = -1;
-    const flush = (): void => {
-      if (start >= 0) runs.push(this.#run(start, end));
-    };
-    for (let page = this.#next(from); page < this.#pages && left > 0; page = this.#next(page + 1)) {
-      this.#words[page >>> 5] = (this.#words[page >>> 5] ?? 0) & ~(1 << (page & 31));
-      this.#dirty--;
-      left--;
-      if (page === end) {
-        end++;
-        continue;
+    const words = this.#words;
+    let left = Math.min(limit, this.#dirty);
+    let start = 0;
+    let end = 0;
+    let outside = ALL_BITS << (from & 31);
+    for (let index = from >>> 5; left > 0 && index < words.length; index++, outside = ALL_BITS) {
+      const word = words[index] ?? 0;
+      if (word === 0) continue;
+      let rest = word & outside;
+      while (rest !== 0 && left > 0) {
+        const bit = lowestOf(rest);
+        const count = Math.min(onesAt(rest, bit), left);
+        const page = index * 32 + bit;
+        if (page !== end) {
+          if (end > start) runs.push(this.#run(start, end));
+          start = page;
+        }
+        end = page + count;
+        left -= count;
+        rest &= ~bitsOf(bit, count);
       }
-      flush();
-      start = page;
-      end = page + 1;
+      const kept = (word & ~outside) | rest;
+      this.#dirty -= bitsIn(word & ~kept);
+      words[index] = kept;
     }
-    flush();
+    if (end > start) runs.push(this.#run(start, end));
     return runs;
   }
 
-  /** First dirty page from `page` on, or the number of pages. */
-  #next(page: number): number {
-    for (let at = page; at < this.#pages;) {
-      const rest = (this.#words[at >>> 5] ?? 0) >>> (at & 31);
-      if (rest !== 0) return at + (31 - Math.clz32(rest & -rest));
-      at = (at & ~31) + 32;
-    }
-    return this.#pages;
-  }
   #run(start: number, end: number): DirtyRun {
     const offset = start * DIRTY_PAGE;
     return { offset, length: Math.min(end * DIRTY_PAGE, this.size) - offset };
