@@ -79,7 +79,7 @@ export const readBlocks = async (
   const order = new Order(opening.description);
   let at = opening.position;
   let frame = await take(source, at, FRAME);
-  let [reading, other] = [room(), room()];
+  let [reading, other] = [room(source), room(source)];
   let crc = opening.crc;
   let blocks = 0n;
   let next = begin(source, frame, at, reading);
@@ -101,8 +101,9 @@ export const readBlocks = async (
   return next.frame;
 };
 
-/** A payload and the frame behind it. */
-const room = (): Buffer => Buffer.allocUnsafe(BLOCK_RUNS * RUN + BLOCK + FRAME);
+/** For a payload and the frame behind it. */
+const room = ({ length }: Source): Buffer =>
+  Buffer.allocUnsafe(Math.min(length, BLOCK_RUNS * RUN + BLOCK) + FRAME);
 
 const NOTHING = Promise.resolve(new Uint8Array(0));
 
@@ -115,6 +116,8 @@ const begin = (
 ): { frame: BlockFrame | Trailer; filled: Promise<Uint8Array> } => {
   const frame = readFrame(bytes, at);
   if (frame.kind === 'trailer') return { frame, filled: NOTHING };
+  if (frame.payload > source.length - at - 2 * FRAME)
+    throw new DamagedState(source.length, 'it ends here');
   const part = into.subarray(0, frame.payload + FRAME);
   const filled = source.read(at + FRAME, part).then(() => part);
   // A failure is told to the one who waits for it.
