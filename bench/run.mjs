@@ -12,6 +12,7 @@ import { migrations, printMigrations } from './migration.mjs';
 import { available, programs } from './programs.mjs';
 import { pools, printPools } from './pools.mjs';
 import { qtestRates } from './qtest.mjs';
+import { dirtyScans, printState, savedMemory, trackedWrites } from './state.mjs';
 
 const median = (samples) => {
   const sorted = [...samples].sort((a, b) => a - b);
@@ -87,6 +88,21 @@ const barRows = (samples) =>
     target: '>= 0.5',
   }));
 
+const stateRows = (samples) =>
+  samples === undefined
+    ? []
+    : ['file', 'memfd'].flatMap((memory) =>
+        ['save', 'load'].map((what) => ({
+          what: `device-${what} of 1 GiB, memory in a ${memory}`,
+          unit: 'MiB/s',
+          qmemd: median(samples[memory][what]),
+          peer: 'cp',
+          figure: median(samples.cp),
+          ratio: ratio(samples[memory][what], samples.cp),
+          target: '>= 0.5',
+        })),
+      );
+
 const pairRow = (thousands) => ({
   what: '10 000 device_add + unplug: last thousand against first',
   unit: 'ms',
@@ -138,6 +154,7 @@ const printLoad = ({
   capacity,
   pools,
   migration,
+  state,
 }) => {
   console.log('\nqmemd, query-status, replies/s of all clients together');
   for (const { clients, depth, perSecond } of crowds)
@@ -159,6 +176,7 @@ const printLoad = ({
   printCapacity(capacity);
   printPools(pools);
   printMigrations(migration);
+  printState(state);
 };
 
 const main = async () => {
@@ -177,6 +195,7 @@ const main = async () => {
     const guests = names.filter((name) => name !== 'qmemdWithoutNative');
     rows.push(...qtestRows(await qtestRates(guests, dir, 7)));
     rows.push(...barRows(await barWrites(dir, 7)));
+    rows.push(...stateRows(await savedMemory(dir, 5)));
     print(rows);
     const load = {
       crowds: await crowds(dir),
@@ -187,6 +206,7 @@ const main = async () => {
       capacity: await capacityRounds(dir),
       pools: await pools(dir),
       migration: await migrations(),
+      state: { scans: dirtyScans(), writes: trackedWrites() },
     };
     printLoad(load);
     const machine = {
