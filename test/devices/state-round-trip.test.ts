@@ -10,7 +10,8 @@ import type { Cleanup } from '../support/daemon.js';
 import { DUT, machineWith, RECIPE_TYPES } from '../support/every-device.js';
 import type { TestMachine } from '../support/machine.js';
 import { needsNative } from '../support/mdevice.js';
-import { LANDING, operationsOf, perform, type Operation } from '../support/state-operations.js';
+import { perform } from '../support/state-performing.js';
+import { LANDING, operationsOf, type Operation } from '../support/state-operations.js';
 
 // Random operations, save, load into a fresh device, the same further operations on both: nothing
 // that software or a client can see tells them apart.

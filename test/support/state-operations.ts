@@ -1,15 +1,15 @@
 import fc from 'fast-check';
-import { PAYLOAD_AT } from '../../devices/cxl/mailbox.js';
-import { DEVICE_BLOCK } from '../../devices/cxl/device-registers.js';
 import type { ResetType } from '../../devices/core/device.js';
 import type { AccessSize } from '../../devices/core/host-memory.js';
 import { COMMAND as MDEVICE_COMMAND, ring } from '../../devices/dynamic-mdevice/registers.js';
-import type { PciFunction } from '../../devices/pci/function.js';
-import { CAPABILITY, CONFIG, EXTENDED_CAPABILITY } from '../../devices/pci/registers.js';
-import { QmpError } from '../../schema/error.js';
 import type { Json } from '../side-by-side/client.js';
 import { DUT } from './every-device.js';
-import type { TestMachine } from './machine.js';
+
+export interface Place {
+  readonly offset: number;
+  /** A read without one. */
+  readonly value?: number;
+}
 
 /** What software, time or management does to the device; places are taken modulo what there is. */
 export type Operation =
@@ -29,6 +29,9 @@ export type Operation =
   | { readonly kind: 'messages'; readonly control: number }
   | { readonly kind: 'doe'; readonly dwords: readonly number[]; readonly reads: number }
   | { readonly kind: 'mailbox'; readonly opcode: number; readonly payload: Uint8Array }
+  | ({ readonly kind: 'port' } & Place)
+  | ({ readonly kind: 'memory' } & Place)
+  | { readonly kind: 'ring'; readonly register: number; readonly vector: number }
   | { readonly kind: 'reset'; readonly type: ResetType }
   | { readonly kind: 'advance'; readonly ns: bigint }
   | { readonly kind: 'command'; readonly name: string; readonly values: Record<string, Json> };
@@ -189,13 +192,43 @@ const capacity = (type: string) =>
       ];
     });
 
+/** A byte of a serial port, or a dword of guest memory that is the device's. */
+const place = (kind: 'port' | 'memory'): fc.Arbitrary<Operation[]> =>
+  fc
+    .record(
+      {
+        kind: fc.constant(kind),
+        offset: kind === 'port' ? fc.nat(7) : fc.nat(0x1_0000),
+        value: kind === 'port' ? fc.nat(0xff) : value32,
+      },
+      { requiredKeys: ['kind', 'offset'] },
+    )
+    .map((one): Operation[] => [one as Operation]);
+const resizing: fc.Arbitrary<Operation[]> = fc
+  .tuple(fc.boolean(), fc.nat(6))
+  .map(([ask, blocks]) => {
+    const size = BigInt(blocks) * 16n * MiB;
+    const values = { id: DUT, size };
+    if (!ask) return [{ kind: 'command', name: 'guest-memory-resize', values }];
+    const property = { path: DUT, property: 'requested-size', value: size };
+    return [{ kind: 'command', name: 'qom-set', values: property }];
+  });
+const ringing = (register: number): fc.Arbitrary<Operation[]> =>
+  fc.nat(2).map((vector) => [{ kind: 'ring', register, vector }]);
+
 /** What one kind of device is good for, besides what all are. */
 const special = (type: string): fc.Arbitrary<Operation[]>[] => {
   if (type === 'edu') return [eduTransfer];
   if (type === 'dynamic-mdevice') return [mdeviceCommand];
+  if (type === 'isa-serial') return [place('port')];
+  if (type === 'pc-dimm' || type === 'nvdimm') return [place('memory')];
+  if (type === 'virtio-mem-pci') return [place('memory'), resizing];
+  if (type === 'ivshmem-doorbell') return [ringing(0x0c)];
+  if (type === 'shm-pci') return [ringing(0x1c)];
   if (type === 'cxl-switch-mailbox-cci') return [randomMail];
   if (type !== 'cxl-type3' && type !== 'cxl-mhsld') return [];
-  return [randomMail, usefulMail, capacity(type), cxlCommand.map((one) => [one])];
+  const commands = cxlCommand.map((one) => [one]);
+  return [randomMail, usefulMail, capacity(type), commands, place('memory')];
 };
 
 /** Some time in the life of a device of the type. */
@@ -214,131 +247,4 @@ export const operationsOf = (type: string, most: number): fc.Arbitrary<readonly 
   return fc
     .array(fc.oneof({ arbitrary: general, weight: 3 }, ...kinds), { maxLength: most, size: 'max' })
     .map((phrases) => phrases.flat());
-};
-
-/** Does it; what is seen of that. */
-export const perform = async (own: TestMachine, operation: Operation): Promise<unknown> => {
-  const { machine } = own;
-  if (operation.kind === 'advance') {
-    machine.clock.advance(machine.clock.now() + operation.ns);
-    return undefined;
-  }
-  if (operation.kind === 'command') return outcome(own, operation);
-  const { device, pci } = machine.devices.find(DUT);
-  if (pci === undefined) {
-    if (operation.kind === 'reset') device.reset(operation.type);
-    return undefined;
-  }
-  return accessFunction(pci.pci, operation);
-};
-
-const outcome = async (
-  own: TestMachine,
-  { name, values }: Extract<Operation, { kind: 'command' }>,
-): Promise<unknown> => {
-  try {
-    // Checked arguments are narrowed in their place.
-    return await own.run(name, structuredClone(values));
-  } catch (error) {
-    if (!(error instanceof QmpError)) throw error;
-    return error.message;
-  }
-};
-
-const accessFunction = (
-  fn: PciFunction,
-  operation: Exclude<Operation, { kind: 'advance' | 'command' }>,
-): unknown => {
-  switch (operation.kind) {
-    case 'config':
-      return accessConfig(fn, operation);
-    case 'bar':
-      return accessBar(fn, operation);
-    case 'messages':
-      return useMessages(fn, operation.control);
-    case 'doe':
-      return exchange(fn, operation);
-    case 'mailbox':
-      return runCommand(fn, operation);
-    case 'reset':
-      fn.resetDevice(operation.type);
-      return undefined;
-  }
-};
-
-const accessConfig = (
-  fn: PciFunction,
-  { offset, size, value }: Extract<Operation, { kind: 'config' }>,
-): unknown => {
-  const at = (offset - (offset % size)) % fn.config.size;
-  if (value === undefined) return fn.readConfig(at, size);
-  fn.writeConfig(at, size, value % 2 ** (8 * size));
-  return undefined;
-};
-
-const accessBar = (
-  fn: PciFunction,
-  { bar: place, offset, size, value }: Extract<Operation, { kind: 'bar' }>,
-): unknown => {
-  const found = fn.bars[place % Math.max(fn.bars.length, 1)];
-  if (found === undefined) return undefined;
-  const at = (offset - (offset % size)) % Number(found.size);
-  if (value === undefined) return fn.readBar(found.index, at, size);
-  fn.writeBar(found.index, at, size, BigInt.asUintN(8 * size, value));
-  return undefined;
-};
-
-/** Memory, mastering and I/O on; messages by MSI or MSI-X into the landing, bit 1 masks them. */
-const useMessages = (fn: PciFunction, control: number): unknown => {
-  fn.writeConfig(CONFIG.COMMAND, 2, 7);
-  const msi = fn.findCapability(CAPABILITY.MSI);
-  if (msi !== undefined) {
-    fn.writeConfig(msi + 4, 4, Number(LANDING.base));
-    for (const at of [8, 12]) fn.writeConfig(msi + at, 4, at === 8 ? 0 : 0x4321);
-    fn.writeConfig(msi + 2, 2, control & 1);
-  }
-  const msix = fn.findCapability(CAPABILITY.MSIX);
-  if (msix === undefined) return undefined;
-  const table = fn.readConfig(msix + 4, 4);
-  for (let vector = 0; vector < 8; vector++) {
-    const entry = (table & ~7) + 16 * vector;
-    const dwords = [Number(LANDING.base) + 16 * vector, 0, 0x5500 + vector, control >> 1];
-    for (const [i, dword] of dwords.entries())
-      fn.writeBar(table & 7, entry + 4 * i, 4, BigInt(dword));
-  }
-  fn.writeConfig(msix + 2, 2, (control & 1) << 15);
-  return undefined;
-};
-
-const exchange = (
-  fn: PciFunction,
-  { dwords, reads }: Extract<Operation, { kind: 'doe' }>,
-): unknown => {
-  const at = fn.config.findExtendedCapability(EXTENDED_CAPABILITY.DOE);
-  if (at === undefined) return undefined;
-  for (const dword of dwords) fn.writeConfig(at + 0x10, 4, dword);
-  fn.writeConfig(at + 0x08, 4, 0x8000_0002);
-  return Array.from({ length: reads }, () => {
-    const dword = fn.readConfig(at + 0x14, 4);
-    fn.writeConfig(at + 0x14, 4, 0);
-    return dword;
-  });
-};
-
-const runCommand = (
-  fn: PciFunction,
-  { opcode, payload }: Extract<Operation, { kind: 'mailbox' }>,
-): unknown => {
-  fn.writeConfig(CONFIG.COMMAND, 2, 7);
-  const index = fn.bars.find(({ index: one }) => one === 2)?.index ?? 0;
-  const base = DEVICE_BLOCK.MAILBOX.offset;
-  fn.writeBarBytes(index, base + PAYLOAD_AT, payload);
-  fn.writeBar(index, base + 8, 8, BigInt(opcode + payload.length * 0x1_0000));
-  fn.writeBar(index, base + 4, 4, 5n);
-  const length = Number(fn.readBar(index, base + 8, 8) >> 16n);
-  return {
-    status: fn.readBar(index, base + 0x10, 8),
-    background: fn.readBar(index, base + 0x18, 8),
-    output: Buffer.from(fn.readBarBytes(index, base + PAYLOAD_AT, length)).toString('hex'),
-  };
 };
