@@ -193,7 +193,7 @@ const PARTS = {
     }),
   'CXL registers': () => tests(['test/devices/cxl/fuzz.test.ts'], { CXL_FUZZ_RUNS: '3000' }),
   'device state round trip': () =>
-    tests(['test/devices/state-round-trip.test.ts'], { QMEMD_STATE_LIVES: '200' }),
+    tests(['test/devices/state-round-trip.test.ts'], { QMEMD_STATE_LIVES: '60' }),
   'damaged device state': () =>
     tests(['test/devices/state-contract.test.ts'], { QMEMD_STATE_MUTATIONS: '2000' }),
   'native layer': () => tests(['test/server/os/native.test.ts'], { QMEMD_SOAK_SCALE: '10' }),
