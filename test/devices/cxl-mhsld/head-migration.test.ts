@@ -304,3 +304,45 @@ t.test('a head whose bytes others have too needs the same file', needsNative, as
   t.equal(map(), '010100');
   t.equal(access(source, 3n * MiB), 'the data');
 });
+
+t.test('heads of two pools migrate together, or none of them', needsNative, async (t) => {
+  const names = [poolName(t), poolName(t)];
+  const words = (head: number): string[] => [
+    ...CXL_PORTS,
+    ...[0, 1].flatMap((i) => [
+      ...['-object', `memory-backend-ram,id=dc${String(i)},size=256M`, '-device'],
+      `cxl-mhsld,id=h${String(i)},bus=rp${String(i)},num-dc-regions=1,volatile-dc-memdev=dc${String(i)},mhd-state_file=${names[i] ?? ''},mhd-head=${String(head)},mhd-init=true`,
+    ]),
+  ];
+  const add = (m: TestMachine, id: string): Promise<unknown> =>
+    m.run('cxl-add-dynamic-capacity', {
+      ...{ path: id, 'host-id': 0n, 'selection-policy': 'prescriptive', region: 0n },
+      extents: [{ offset: 0n, len: 4n * MiB }],
+    });
+  const maps = (): string[] => names.map((name) => ownerMasks(name, 0, 3).toString('hex'));
+  const source = await startMachine(t, words(0));
+  for (const id of ['h0', 'h1']) await add(source, id);
+  const migrate = async (destination: TestMachine): Promise<unknown> => {
+    const uri = `unix:${privateFolder(t)}/migrate.sock`;
+    await destination.run('migrate-incoming', { uri });
+    await source.run('migrate', { uri });
+    let status: unknown;
+    await eventually('the end of the migration', async () => {
+      ({ status } = (await source.run('query-migrate')) as Record<string, unknown>);
+      return status === 'completed' || status === 'failed';
+    });
+    return status;
+  };
+  const destination = await startMachine(t, [...words(1), '-incoming', 'defer']);
+  // Somebody is about to take what the second head has.
+  const other = await startMachine(t, [...words(2), '-incoming', 'defer']);
+  const [second, rival] = [source, other].map(
+    ({ machine }) => machine.devices.find('h1').device.handover,
+  );
+  rival?.expect(second?.offer() ?? {});
+  t.equal(await migrate(destination), 'failed');
+  t.strictSame(maps(), ['010100', '010100']);
+  rival?.abandon();
+  t.equal(await migrate(destination), 'completed');
+  t.strictSame(maps(), ['020200', '020200']);
+});
