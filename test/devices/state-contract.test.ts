@@ -155,7 +155,7 @@ for (const type of RECIPE_TYPES)
       t.strictSame(target.device.save(), before);
     });
 
-    t.test('a damaged state is refused and changes nothing, or works', async (t) => {
+    t.test('a damaged state is refused and changes nothing, or works', async () => {
       const good = source.device.save();
       const paths = pathsIn(good).slice(1);
       const property = fc.property(fc.nat(), change, (at, how) => {

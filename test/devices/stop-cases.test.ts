@@ -260,14 +260,21 @@ t.test('a vector unmasked in STOP sends its message afterwards', needsNative, as
 });
 
 t.test('--limit state-latched: what waits, and what does not', needsNative, async (t) => {
-  const { entry, fn } = await inUse(t, 'edu', ['--limit', 'state-latched=2']);
-  const go = entry.activity.hold();
-  fn.writeBar(0, 4, 4, 1n);
-  fn.writeConfig(CONFIG.INTERRUPT_LINE, 1, 7);
-  t.strictSame([entry.activity.latch.latched, entry.activity.latch.dropped], [2, 0]);
-  fn.writeBar(0, 4, 4, 2n);
-  t.strictSame([entry.activity.latch.latched, entry.activity.latch.dropped], [2, 1]);
-  go();
+  const { own, fn } = await inUse(t, 'edu', ['--limit', 'state-latched=2']);
+  const liveness = (value: bigint) =>
+    own.run('guest-mmio-write', { id: DUT, bar: 0n, offset: 4n, size: 4n, value });
+  const waiting = async (): Promise<unknown> => {
+    const [info] = (await own.run('query-device-state', { id: DUT })) as Record<string, unknown>[];
+    return [info?.['latched'], info?.['dropped']];
+  };
+  await own.run('device-state-set', { id: DUT, state: 'stop' });
+  await liveness(1n);
+  await own.run('guest-config-write', { id: DUT, offset: 0x3cn, size: 1n, value: 7n });
+  t.strictSame(await waiting(), [2, 0]);
+  await liveness(2n);
+  t.strictSame(await waiting(), [2, 1]);
+  await own.run('device-state-set', { id: DUT, state: 'running' });
+  t.strictSame(await waiting(), [0, 1]);
   t.equal(fn.readBar(0, 4, 4), 0xffff_fffen, 'the complement of 1');
   t.equal(fn.readConfig(CONFIG.INTERRUPT_LINE, 1), 7);
 });
