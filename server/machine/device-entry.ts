@@ -3,6 +3,7 @@ import type { Device, DeviceType } from '../../devices/core/device.js';
 import { asMemoryDevice, type MemoryDevice } from '../../devices/core/memory-device.js';
 import type { OwnMemories } from '../../devices/core/own-memory.js';
 import { asPciDevice, type PciDevice } from '../../devices/pci/function.js';
+import type { BoardDevice } from '../../devices/platform/platform.js';
 import { refused } from '../../schema/error.js';
 import type { StateControl } from '../../devices/state/control.js';
 import type { PropertyBag } from './device-properties.js';
@@ -92,5 +93,40 @@ const afterRealize = (entry: DeviceEntry, name: string, isLink: boolean): string
   return `Attempt to set ${what} '${name}' on ${whom} after it was realized`;
 };
 
-export const pciPart = asPciDevice;
-export const memoryPart = asMemoryDevice;
+/** What a device is made of, before it is put in its place. */
+export type MadeDevice = Pick<
+  DeviceEntry,
+  'id' | 'type' | 'device' | 'object' | 'properties' | 'hotplugged'
+>;
+
+/** The entry of a device that is not realized yet. */
+export const deviceEntry = (
+  made: MadeDevice,
+  { activity, memories }: Pick<DeviceEntry, 'activity' | 'memories'>,
+  stateControl: (entry: DeviceEntry) => StateControl,
+): DeviceEntry => {
+  let state: StateControl | undefined;
+  const entry: DeviceEntry = {
+    ...made,
+    activity,
+    memories,
+    get state() {
+      return (state ??= stateControl(entry));
+    },
+    pci: asPciDevice(made.device),
+    memory: asMemoryDevice(made.device),
+    realized: false,
+  };
+  return entry;
+};
+
+/** The type of a board device: there is nothing to set on it, and nobody can make another. */
+export const boardType = (board: BoardDevice): DeviceType => ({
+  name: board.typeName,
+  parent: 'pci-device',
+  interfaces: ['conventional-pci-device'],
+  userCreatable: false,
+  hotpluggable: false,
+  properties: {},
+  create: () => board.device,
+});

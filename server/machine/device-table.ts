@@ -18,10 +18,10 @@ import { deviceNotFound, refused } from '../../schema/error.js';
 import { findBus, type BusTree } from './buses.js';
 import { BusObject } from './bus-object.js';
 import {
+  boardType,
+  deviceEntry,
   checkActive,
   exposeDevice,
-  memoryPart,
-  pciPart,
   type DeviceEntry,
 } from './device-entry.js';
 import { PropertyBag, type Settings } from './device-properties.js';
@@ -138,9 +138,10 @@ export class DeviceTable implements BusTree {
     const bag = new PropertyBag(type, this.#options.root, this.#options.types);
     const { activity } = board.device.pci;
     const life = { activity, memories: new OwnMemories(activity) };
-    const entry = this.#entryOf(
+    const entry = deviceEntry(
       { id: undefined, type, device: board.device, object, properties: bag, hotplugged: false },
       life,
+      this.#options.stateControl,
     );
     bus.attach(board.device.pci, board.devfn);
     await board.device.realize();
@@ -285,23 +286,8 @@ export class DeviceTable implements BusTree {
     const device = type.create(context, bag.values() as PropertyValues<Properties>);
     const object = new QomObject(type.name, device);
     above.addChild(name, object);
-    return this.#entryOf({ id, type, device, object, properties: bag, hotplugged }, context);
-  }
-  #entryOf(made: Made, { activity, memories }: Life): DeviceEntry {
-    const { stateControl } = this.#options;
-    let state: StateControl | undefined;
-    const entry: DeviceEntry = {
-      ...made,
-      activity,
-      memories,
-      get state() {
-        return (state ??= stateControl(entry));
-      },
-      pci: pciPart(made.device),
-      memory: memoryPart(made.device),
-      realized: false,
-    };
-    return entry;
+    const made = { id, type, device, object, properties: bag, hotplugged };
+    return deviceEntry(made, context, this.#options.stateControl);
   }
   async #plug(entry: DeviceEntry, bus: PciBus): Promise<void> {
     const pci = entry.pci;
@@ -404,17 +390,3 @@ const ISA_BRIDGES: ReadonlySet<string> = new Set(['PIIX3', 'ICH9-LPC']);
 
 const undefinedUnlessFound = (result: ReturnType<typeof resolvePath>): QomObject | undefined =>
   result.kind === 'found' ? result.object : undefined;
-
-type Made = Pick<DeviceEntry, 'id' | 'type' | 'device' | 'object' | 'properties' | 'hotplugged'>;
-type Life = Pick<DeviceEntry, 'activity' | 'memories'>;
-
-/** The type of a board device: there is nothing to set on it, and nobody can make another. */
-const boardType = (board: BoardDevice): DeviceType => ({
-  name: board.typeName,
-  parent: 'pci-device',
-  interfaces: ['conventional-pci-device'],
-  userCreatable: false,
-  hotpluggable: false,
-  properties: {},
-  create: () => board.device,
-});
