@@ -8,17 +8,19 @@ const CHANGES: ReadonlySet<string> = new Set([
   ...['guest-config-write', 'guest-mmio-write'],
   ...['guest-cxl-mailbox', 'guest-cxl-respond', 'guest-cxl-release'],
 ]);
-const READS: ReadonlySet<string> = new Set([
+/** What must not come between the pieces of a machine that is being sent, but may come later. */
+const WAITS: ReadonlySet<string> = new Set([
   ...['query-mem-attachments', 'guest-config-read', 'guest-mmio-read'],
+  ...['device-load', 'device-state-set', 'vfio-state-write', 'vfio-state-read'],
 ]);
 
 /**
- * A command of the guest side waits for the outcome of a migration in its last phase, without the
+ * A command that changes or touches the state of devices waits for the outcome of a migration in its last phase, without the
  * turn of the machine; changes are refused when the machine has gone.
  */
 export const admitted = <A>(name: string, run: Run<A>): Run<A> => {
   const isChange = CHANGES.has(name);
-  if (!isChange && !READS.has(name)) return run;
+  if (!isChange && !WAITS.has(name)) return run;
   return (args, context) => {
     const { gate } = context.machine.migration;
     const waits = gate.isHeld || (isChange && gate.refusal !== undefined);

@@ -55,7 +55,7 @@ export const requestRemoval = (machine: Machine, id: string): void =>
   answerUnplug(machine, machine.devices.requestUnplug(id));
 
 /** @throws QmpError while the devices are on their way */
-const checkStays = ({ migration }: Machine, command: string): void => {
+export const checkStays = ({ migration }: Machine, command: string): void => {
   if (migration.isUnderWay) throw refused(`${command} not allowed while migrating`);
 };
 
@@ -68,5 +68,8 @@ export const qdevHandlers = {
     checkStays(machine, 'device_del');
     requestRemoval(machine, id);
   },
-  'device-yank': ({ id }, { machine }) => machine.devices.yank(id),
+  'device-yank': ({ id }, { machine }) => {
+    checkStays(machine, 'device-yank');
+    machine.devices.yank(id);
+  },
 } satisfies Handlers<typeof qdev, CommandContext>;

@@ -1,5 +1,5 @@
 import { writeJson } from '../framing/writer.js';
-import { requestRemoval } from '../commands/qdev.js';
+import { checkStays, requestRemoval } from '../commands/qdev.js';
 import { parseOpts } from '../options/keyval.js';
 import { refused } from '../../schema/error.js';
 import type { Machine } from '../machine/machine.js';
@@ -37,6 +37,7 @@ const deviceAdd = async (machine: Machine, text: string): Promise<string> => {
   const value = (name: string): string | undefined => pairs.findLast(([key]) => key === name)?.[1];
   const driver = value('driver');
   if (driver === undefined) throw refused(`Parameter 'driver' is missing`);
+  checkStays(machine, 'device_add');
   await machine.devices.add({
     driver,
     id: value('id'),
@@ -84,6 +85,7 @@ export const monitorCommands: readonly MonitorCommand[] = [
     help: 'ask the guest side to let go of a device',
     argument: 'required',
     run: (machine, id) => {
+      checkStays(machine, 'device_del');
       requestRemoval(machine, id);
       return '';
     },

@@ -219,6 +219,7 @@ export class Machine {
   }
   /** `system_reset`: devices, then the platform, then RESET; removals it completes are told later. */
   reset(): void {
+    if (this.migration.gate.isHeld) throw refused('Migration is not finalized yet');
     if (this.#actions.reboot === 'shutdown') {
       this.#shutdownInsteadOfReset();
       return;

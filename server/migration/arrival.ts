@@ -248,6 +248,7 @@ export class Arrival {
     }
     loadBoard(machine, this.#platform ?? {});
     this.#status = status;
+    machine.migration.gate.hold();
     if (this.#shape?.channel === 'two-way') {
       this.#stage = 'commit';
       this.#answer(this.#writer.frame(FRAME.LOADED));

@@ -178,6 +178,7 @@ export class Migration {
     this.#inlet?.close();
     this.#inlet = undefined;
     if (isHere) this.gate.open();
+    else this.gate.refuse(AWAY);
   }
 
   #open(uri: string, take: TakeDescriptor, unknown: string): Opened {

@@ -123,6 +123,7 @@ export class Outgoing {
     const { machine, progress } = this.#options;
     const outlet = await this.#open();
     const blocks = blocksOf(machine);
+    const entries = [...machine.devices.entries];
     const skipped = await this.#introduce(outlet, blocks);
     const copier = new Copier({
       blocks,
@@ -137,7 +138,7 @@ export class Outgoing {
       await this.#beginPass();
       progress.become('active');
       await this.#passes(copier);
-      await this.#switchOver(outlet, copier);
+      await this.#switchOver(outlet, copier, entries);
     } finally {
       copier.close();
     }
@@ -214,11 +215,15 @@ export class Outgoing {
   }
 
   /** The last phase. The machine goes on as before when it fails. */
-  async #switchOver(outlet: Outlet, copier: Copier): Promise<void> {
+  async #switchOver(
+    outlet: Outlet,
+    copier: Copier,
+    entries: readonly DeviceEntry[],
+  ): Promise<void> {
     const { machine, progress } = this.#options;
+    checkSame(machine, entries);
     const standstill = new Standstill(machine);
     this.counts.stopped();
-    const entries = [...machine.devices.entries];
     const handovers = entries.flatMap(({ device }) => device.handover ?? []);
     try {
       await this.#pauseBefore();
@@ -310,3 +315,13 @@ export class Outgoing {
     } else this.#giveUp(`The destination answered out of turn`);
   }
 }
+
+/** @throws QmpError when a device has come or left since the destination was told of them */
+const checkSame = ({ devices }: Machine, told: readonly DeviceEntry[]): void => {
+  const now = new Set(devices.entries);
+  const gone = told.find((entry) => !now.delete(entry));
+  const [come] = now;
+  if (gone !== undefined) throw refused(`${nameOf(gone)} has left during the migration`);
+  if (come !== undefined) throw refused(`${nameOf(come)} has come during the migration`);
+};
+const nameOf = ({ id, type }: DeviceEntry): string => `Device '${id ?? ''}' (${type.name})`;

@@ -1,6 +1,12 @@
 import { existsSync } from 'node:fs';
 import t from 'tap';
-import { migrate, runStatus, startPair, statusIs } from '../../support/migration.js';
+import {
+  migrate,
+  runStatus,
+  setCapabilities,
+  startPair,
+  statusIs,
+} from '../../support/migration.js';
 
 const WORDS = ['-M', 'pc', '-m', '8M'];
 const AT = '0x100000';
@@ -85,4 +91,48 @@ t.test('a machine can go on to a third one', async (t) => {
   await migrate(b, c, further);
   t.equal(await c.qtest.value(`readb ${AT}`), 0x5an);
   t.equal(await runStatus(b), 'postmigrate');
+});
+
+t.test('a machine that waits refuses changes until it has arrived', async (t) => {
+  const { a, b, uri } = await startPair(t, WORDS);
+  t.match(await b.qtest.ask(`writeq ${AT} 1`), /^FAIL writeq: the machine waits for a migration/);
+  await t.rejects(b.qmp.execute('guest-enumerate'), { message: /^the machine waits/ });
+  t.equal(await b.qtest.value(`readq ${AT}`), 0n);
+  await b.qmp.execute('system_reset');
+  t.equal(await runStatus(b), 'inmigrate');
+  await migrate(a, b, uri);
+  t.equal(await b.qtest.ask(`writeq ${AT} 1`), 'OK');
+  await b.qmp.execute('guest-enumerate');
+});
+
+t.test('nothing resets a machine in its last phase', async (t) => {
+  const { a, b, uri } = await startPair(t, WORDS);
+  await setCapabilities(a.qmp, ['pause-before-switchover']);
+  await b.qmp.execute('migrate-incoming', { uri });
+  await a.qmp.execute('migrate', { uri });
+  await statusIs(a.qmp, 'pre-switchover');
+  await t.rejects(a.qmp.execute('system_reset'), { message: 'Migration is not finalized yet' });
+  await t.rejects(a.qmp.execute('device-yank', { id: 'x' }), {
+    message: 'device-yank not allowed while migrating',
+  });
+  await a.qmp.execute('migrate_cancel');
+  await statusIs(a.qmp, 'cancelled');
+  await a.qmp.execute('system_reset');
+});
+
+t.test('a device that leaves ends the migration', async (t) => {
+  const { a, b, uri } = await startPair(t, [...WORDS, '-device', 'edu,id=e']);
+  await a.qtest.ask(`memset ${AT} 0x400000 1`);
+  await a.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 1_000_000n });
+  await a.qmp.execute('device_del', { id: 'e' });
+  await b.qmp.execute('migrate-incoming', { uri });
+  await a.qmp.execute('migrate', { uri });
+  await statusIs(a.qmp, 'active');
+  await a.qmp.execute('guest-eject', { id: 'e' });
+  await a.qmp.execute('migrate-set-parameters', { 'max-bandwidth': 1n << 40n });
+  await statusIs(a.qmp, 'failed');
+  t.match(await a.qmp.execute('query-migrate'), {
+    'error-desc': "Device 'e' (edu) has left during the migration",
+  });
+  t.equal(await runStatus(a), 'running');
 });

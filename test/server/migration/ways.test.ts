@@ -1,7 +1,18 @@
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
 import { eventually, privateFolder } from '../../support/daemon.js';
+import { native, PassingClient } from '../../support/passing.js';
 import {
   becomes,
   migrate,
@@ -164,3 +175,25 @@ t.test(
     t.equal(existsSync(join(folder, 's')), false);
   },
 );
+
+t.test('through descriptors of getfd', { skip: native === undefined }, async (t) => {
+  const path = join(privateFolder(t), 'machine');
+  const a = await startHost(t, WORDS);
+  await a.qtest.ask(`writel ${AT} 0xbeef`);
+  const source = await PassingClient.connect(t, a.qmpPath);
+  const out = openSync(path, 'w');
+  writeSync(out, 'a head of somebody else');
+  await source.run('getfd', { fdname: 'out' }, [out]);
+  closeSync(out);
+  t.strictSame(await source.run('migrate', { uri: 'fd:out' }), {});
+  await statusIs(a.qmp, 'completed');
+  const b = await startHost(t, [...WORDS, '-incoming', 'defer']);
+  const destination = await PassingClient.connect(t, b.qmpPath);
+  const from = openSync(path, 'r');
+  readSync(from, Buffer.alloc(23));
+  await destination.run('getfd', { fdname: 'in' }, [from]);
+  closeSync(from);
+  t.strictSame(await destination.run('migrate-incoming', { uri: 'fd:in' }), {});
+  await statusIs(b.qmp, 'completed');
+  t.equal(await b.qtest.value(`readl ${AT}`), 0xbeefn);
+});
