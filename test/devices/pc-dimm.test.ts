@@ -146,3 +146,20 @@ t.test('an nvdimm from the command line is there at start and stays', async (t) 
     message: 'nvdimm device hot unplug is not supported yet.',
   });
 });
+
+t.test('an unplug that waits for the guest goes along in a saved module', async (t) => {
+  const machines = [await startMachine(t, WORDS), await startMachine(t, WORDS)];
+  for (const { run } of machines) {
+    await run('object-add', backend('m0', 128n * MiB));
+    await run('device_add', { driver: 'pc-dimm', id: 'd0', memdev: 'm0' });
+  }
+  const [from, to] = machines;
+  await from?.run('device_del', { id: 'd0' });
+  const [source, target] = machines.map(({ machine }) => machine.devices.find('d0').device);
+  target?.load(source?.save() ?? {});
+  t.throws(() => target?.load({}), {
+    message: 'saved memory module.unplugPending must be true or false',
+  });
+  await to?.run('guest-eject', { id: 'd0' });
+  t.notOk(to?.machine.devices.has('d0'));
+});

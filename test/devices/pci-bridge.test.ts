@@ -166,3 +166,16 @@ t.test('a loaded controller goes on where the saved one was', async (t) => {
   bridge(loaded).load(bridge(saved).save());
   t.equal(loaded.slot(2), 0x7f00_0005);
 });
+
+t.test('a button that was pressed goes along in a saved controller', async (t) => {
+  const bridge = (of: Controller) => of.board.deviceOf(of.bus.bridge!);
+  const pressed = (of: Controller, { pci }: FakeEndpoint) => of.bus.hotplug?.isPending(pci);
+  const [here, there] = [new FakeEndpoint('ce'), new FakeEndpoint('ce')];
+  const [saved, loaded] = [new Controller(here), new Controller(there)];
+  saved.bus.hotplug?.unplugRequest(here.pci, 'ce');
+  bridge(loaded).load(bridge(saved).save());
+  t.strictSame([pressed(saved, here), pressed(loaded, there)], [true, true]);
+  t.throws(() => bridge(new Controller()).load(bridge(saved).save()), {
+    message: 'saved hot-plug controller.pending has an empty slot',
+  });
+});

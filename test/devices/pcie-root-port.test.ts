@@ -215,3 +215,27 @@ t.test('a loaded slot goes on where the saved one was', async (t) => {
   other.board.setConfig(PORT, SLOT, 0x01e9, 2);
   t.equal(other.board.config(0x100, 0), 0x11e8_1234);
 });
+
+t.test('an unplug that waits for the guest goes along in a saved port', async (t) => {
+  const child = new FakeEndpoint('a');
+  const { board, port } = nativePort({}, child);
+  board.clock.step(1_000_000_000n);
+  unplug(child, 'a');
+  board.clock.step(2_000_000_000n);
+  const there = new FakeEndpoint('a');
+  const other = nativePort({}, there);
+  other.board.clock.step(50_000_000_000n);
+  other.port.load(port.save());
+  t.ok(there.pci.bus?.hotplug?.isPending(there.pci));
+  t.strictSame(other.port.save(), port.save());
+  other.board.clock.step(2_000_000_000n);
+  t.throws(() => unplug(there, 'a'), { message: 'Device a is already in the process of unplug' });
+  other.board.clock.step(1_000_000_000n);
+  unplug(there, 'a');
+  const empty = nativePort();
+  const before = empty.port.save();
+  t.throws(() => empty.port.load(port.save()), {
+    message: 'saved slot has slot 0.0, which is empty',
+  });
+  t.strictSame(empty.port.save(), before);
+});

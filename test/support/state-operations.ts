@@ -70,7 +70,7 @@ const bar = fc.record(
 );
 const messages = fc.record({
   kind: fc.constant('messages' as const),
-  control: fc.constantFrom(0, 1, 1, 1, 3),
+  control: fc.constantFrom(0, 1, 1, 3, 3),
 });
 const reset = fc.record({
   kind: fc.constant('reset' as const),

@@ -65,6 +65,9 @@ t.test('saved values come back; others are refused and change nothing', async (t
   const other = new RegisterFile(MAP);
   for (const bad of [undefined, {}, { ...state, WIDE: 1n << 64n }, { ...state, STATUS: 1 }])
     t.throws(() => other.prepareLoad(bad), { name: 'QmpError' });
+  t.throws(() => other.prepareLoad({ ...state, CONTROL: 0xffff_ffffn }), {
+    message: 'saved registers.CONTROL has bits that the register does not have',
+  });
   t.equal(other.read(0, 4), RESET);
   other.prepareLoad(state)();
   t.strictSame(other.save(), state);
