@@ -30,6 +30,8 @@ export class Migration {
   readonly #outgoing: Progress;
   readonly #incoming: Progress;
   #source: Outgoing | undefined;
+  /** What came while the source was still being set up. */
+  #early: ((source: Outgoing) => void) | undefined;
   #running: Promise<void> | undefined;
   #inlet: Inlet | undefined;
   #isListening = false;
@@ -65,6 +67,7 @@ export class Migration {
     if ((this.parameters.all['tls-creds'] ?? '') !== '')
       throw refused("Parameter 'tls-creds' is set, and migration with TLS is not supported");
     this.#source = undefined;
+    this.#early = undefined;
     this.#outgoing.become('setup');
     try {
       const address = this.#open(uri, take, "Parameter 'uri' expects a valid migration protocol");
@@ -94,13 +97,15 @@ export class Migration {
       open: () => openOutlet(address),
     });
     this.#source = source;
+    this.#early?.(source);
     await source.run();
   }
 
   /** @throws QmpError when the destination was told to run already */
   cancel(): void {
     if (!this.#outgoing.isUnderWay) return;
-    this.#source?.cancel();
+    if (this.#source === undefined) this.#early = (source) => source.cancel();
+    else this.#source.cancel();
   }
   /** `migrate-continue`. @throws QmpError unless the migration waits in that status */
   proceed(state: NonNullable<Info['status']>): void {
@@ -195,6 +200,7 @@ export class Migration {
   async close(): Promise<void> {
     this.#inlet?.close();
     this.#destination?.abandon('The machine ended');
+    this.#early = (source) => source.quit();
     if (this.#outgoing.isUnderWay) this.#source?.quit();
     await this.#running;
   }

@@ -312,3 +312,26 @@ t.test('a device that cannot go along says so', async (t) => {
     'and nothing has begun',
   );
 });
+
+t.test('cancelled before it has connected', async (t) => {
+  const { a, uri } = await startPair(t, WORDS);
+  a.qmp.send({ execute: 'migrate', arguments: { uri } });
+  a.qmp.send({ execute: 'migrate_cancel' });
+  await statusIs(a.qmp, 'cancelled');
+  await becomes(a, 'running');
+  t.notOk(a.qmp.order.includes('STOP'));
+});
+
+t.test('quit in the middle', async (t) => {
+  const { a, b, uri } = await startPair(t, WORDS);
+  await fill(a);
+  await slow(a, 100_000);
+  await b.qmp.execute('migrate-incoming', { uri });
+  await a.qmp.execute('migrate', { uri });
+  await statusIs(a.qmp, 'active');
+  await a.qmp.execute('quit');
+  await a.qmp.closed();
+  await statusIs(b.qmp, 'failed');
+  t.equal(await runStatus(b), 'inmigrate');
+  t.equal(await b.qtest.value(`readq ${String(AT)}`), 0n);
+});
