@@ -66,12 +66,15 @@ export class MappedBytes implements AtomicBytes {
   }
 
   exchangeBits(at: number, length: number, from: number, to: number): void {
+    const inByte = (value: number): number => ((value & from) === 0 ? value : (value & ~from) | to);
+    const inWord = (value: number): number =>
+      inByte(value & 0xff) |
+      (inByte((value >>> 8) & 0xff) << 8) |
+      (inByte((value >>> 16) & 0xff) << 16) |
+      (inByte(value >>> 24) << 24);
     this.#each(at, length, {
-      byte: (i) => exchange(this.#bytes, i, from, to),
-      word: (i) => {
-        if ((Atomics.load(this.#words, i) & inEachByte(from)) === 0) return;
-        for (let byte = 0; byte < WORD; byte++) exchange(this.#bytes, i * WORD + byte, from, to);
-      },
+      byte: (i) => replace(this.#bytes, i, inByte),
+      word: (i) => replace(this.#words, i, inWord),
     });
   }
 
@@ -139,10 +142,16 @@ export class MappedBytes implements AtomicBytes {
   }
 }
 
-const exchange = (bytes: Uint8Array, i: number, from: number, to: number): void => {
-  let old = Atomics.load(bytes, i);
-  while ((old & from) !== 0) {
-    const seen = Atomics.compareExchange(bytes, i, old, (old & ~from) | to);
+/** Replaces a value by what `next` makes of it, in one step, whoever else changes it meanwhile. */
+const replace = (
+  values: Uint8Array | Int32Array,
+  i: number,
+  next: (value: number) => number,
+): void => {
+  for (let old = Atomics.load(values, i); ;) {
+    const wanted = next(old);
+    if (wanted === old) return;
+    const seen = Atomics.compareExchange(values, i, old, wanted);
     if (seen === old) return;
     old = seen;
   }

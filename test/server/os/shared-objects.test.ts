@@ -12,16 +12,17 @@ if (loader.load() === undefined) t.bailout('koffi is not installed');
 t.test('bytes in words and single steps agree with a plain array', async () => {
   const SIZE = 40;
   const operation = fc.record({
-    kind: fc.constantFrom('claim', 'set', 'clear', 'findSet', 'findClear'),
+    kind: fc.constantFrom('claim', 'set', 'clear', 'exchange', 'findSet', 'findClear'),
     at: fc.nat(SIZE - 1),
     length: fc.nat(SIZE),
     mask: fc.integer({ min: 1, max: 255 }),
+    to: fc.nat(255),
   });
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 20 }), (operations) => {
       const mapped = new MappedBytes(new ArrayBuffer(SIZE));
       const model = new Array<number>(SIZE).fill(0);
-      for (const { kind, at, length: wanted, mask } of operations) {
+      for (const { kind, at, length: wanted, mask, to } of operations) {
         const end = Math.min(at + wanted, SIZE);
         const places = Array.from({ length: end - at }, (_, i) => at + i);
         const first = (test: (value: number) => boolean): number =>
@@ -37,6 +38,12 @@ t.test('bytes in words and single steps agree with a plain array', async () => {
         } else if (kind === 'clear') {
           mapped.clearBits(at, end - at, mask);
           for (const i of places) model[i] = (model[i] ?? 0) & ~mask;
+        } else if (kind === 'exchange') {
+          mapped.exchangeBits(at, end - at, mask, to);
+          for (const i of places) {
+            const old = model[i] ?? 0;
+            if ((old & mask) !== 0) model[i] = (old & ~mask) | to;
+          }
         } else if (kind === 'findSet') {
           if (mapped.findSet(at, end - at, mask) !== first((v) => (v & mask) !== 0)) return false;
         } else if (mapped.findClear(at, end - at, mask) !== first((v) => (v & mask) !== mask))
