@@ -15,7 +15,7 @@ import { needsNative, randomBytes, savedDevice } from '../../support/saved-devic
 import type { Json } from '../../side-by-side/client.js';
 
 const MiB = 1 << 20;
-const SIZE = 256 * MiB;
+const SIZE = 128 * MiB;
 const fast = fs.existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
 /** A machine with a device whose memory takes a while to save. */

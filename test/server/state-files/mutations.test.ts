@@ -43,9 +43,9 @@ const loadDamaged = async (
   for (const { memory } of entry.memories.list) memory.onWrite(() => written++);
   const request = { entry, name: DUT, gone: new AbortController().signal };
   let loaded = 0;
+  let before = image.save();
   for (let i = 0; i < count; i++) {
     const damaged = mutator.mutate(sound, identity);
-    const before = image.save();
     written = 0;
     try {
       await machine.stateFiles.loadInline(request, damaged);
@@ -57,11 +57,13 @@ const loadDamaged = async (
       throw new Error(`run ${String(i)}${isUntouched ? '' : ', half loaded'}`, { cause: error });
     }
     // What was loaded can be saved, loaded again, and can run.
-    image.load(image.save());
+    before = image.save();
+    image.load(before);
     if (loaded % 16 !== 0) continue;
     entry.state.setState(STATE.RUNNING);
     entry.state.setState(STATE.STOP);
     await machine.stateFiles.loadInline(request, sound);
+    before = image.save();
   }
   t.comment(`${String(loaded)} of ${String(count)} loaded`);
   t.notOk(entry.state.loading);
