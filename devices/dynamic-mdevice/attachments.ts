@@ -46,9 +46,7 @@ export class Attachments {
   add(place: Place, backing: Backing): void {
     if (!this.#isFree(place)) throw new RangeError('attachments would overlap');
     const piece = backing.piece(place);
-    const { memory, offset } = piece;
-    const ram = { memory, offset, size: place.size };
-    const region = MemoryRegion.ram('dynamic-mdevice attachment', ram);
+    const region = MemoryRegion.ram('dynamic-mdevice attachment', { memory: piece.memory });
     this.#container.add(region, place.barOffset);
     this.#list = [...this.#list, { ...place, region, piece }];
   }

@@ -159,9 +159,9 @@ export class DynamicMdevice implements PciDevice, AttachmentHolder, FlushableDev
     try {
       file = this.#context.hostMemory.open(path);
       file.map(first - (first % BigInt(align)), BigInt(align)).close();
-      const { memories, log } = this.#context;
+      const { memories, hostMemory } = this.#context;
       const limits = { first, length, align: BigInt(align) };
-      return new Backing({ file, limits, memories, log });
+      return new Backing({ file, limits, memories, pageSize: hostMemory.pageSize });
     } catch (error) {
       file?.close();
       throw file === undefined

@@ -161,7 +161,7 @@ t.test(
     b.run(ATTACH, 0x2000n, 0n);
     t.equal(b.message(), true);
     t.equal(openFiles(path), 1);
-    t.equal(mappings(path), 1);
+    t.equal(mappings(path), 2);
     b.write('INT_STATUS', 0xffn);
     b.device.unrealize();
     t.equal(b.message(), false);
@@ -270,9 +270,7 @@ t.test('memory is real', needsNative, async (t) => {
     b.run(ATTACH, PAGE, 0x7000n);
     const piece = b.device.pci.bars.find(({ index }) => index === 2)?.region.subregions[0];
     t.equal(piece?.region.kind, 'ram');
-    const host = piece?.region.host;
-    t.equal((host?.memory.descriptor?.offset ?? 0n) + (host?.offset ?? 0n), 0x7000n);
-    t.ok(host?.memory.descriptor);
+    t.equal(piece?.region.host?.memory.descriptor?.offset, 0x7000n);
   });
 });
 
@@ -317,4 +315,35 @@ t.test('a piece that the file has grown by is attached all the same', needsNativ
   b.device.pci.writeBar(2, 0, 1, 0x5an);
   t.equal(fs.readFileSync(path)[0x1000], 0x5a);
   t.equal(b.memories.size, 0x1000n);
+});
+
+t.test('own memory of a window is read, written, cleared and searched', needsNative, async (t) => {
+  const path = backingFile(t, 0x1_0000);
+  const b = MdeviceBench.started(t, { ...SMALL, 'mem-path': path, 'window-offset': 0x1000n });
+  const memory = b.memories.list[0]?.memory;
+  if (memory === undefined) throw new Error('no window');
+  const written: [bigint, number][] = [];
+  memory.onWrite((offset, length) => void written.push([offset, length]));
+  t.equal(memory.write(0x1ffen, Uint8Array.of(1, 2, 3, 4)), true);
+  t.strictSame([...fs.readFileSync(path).subarray(0x2ffe, 0x3002)], [1, 2, 3, 4]);
+  memory.writeInt(0x1ffen, 2, 0x1_0605n);
+  t.equal(memory.readInt(0x1ffen, 4), 0x0403_0605n);
+  t.strictSame(written, [
+    [0x1ffen, 4],
+    [0x1ffen, 2],
+  ]);
+  t.equal(memory.clear?.(0n, memory.size), true);
+  t.equal(memory.readInt(0x1ffen, 4), 0n);
+  t.equal(memory.stored?.(0n), undefined);
+  memory.writeInt(0x8000n, 1, 1n);
+  const found = memory.stored?.(0x2800n);
+  if (found === undefined) throw new Error('storage that was just written is not found');
+  t.ok(found.start >= 0x2800n && found.start <= 0x8000n && found.end > 0x8000n);
+  t.equal(memory.stored?.(memory.size), undefined);
+  t.throws(() => memory.read(memory.size, new Uint8Array(1)), RangeError);
+  fs.truncateSync(path, 0x1000);
+  const bytes = Uint8Array.of(9);
+  t.strictSame([memory.read(0n, bytes), bytes[0]], [false, 0], 'the bytes are gone');
+  t.equal(memory.write(0n, bytes), false);
+  t.equal(mappings(path), 0, 'nothing stays mapped');
 });
