@@ -56,6 +56,8 @@ export class Outgoing {
   readonly #abort = new AbortController();
   #outlet: Outlet | undefined;
   #awaited: Awaited | undefined;
+  /** A word of the destination that came while the last bytes of ours were on their way. */
+  #early: Frame | undefined;
   /** Why it ends before its time. */
   #reason: string | undefined;
   /** The destination was told to run: it is no longer ours to end. */
@@ -301,10 +303,16 @@ export class Outgoing {
   /** The next word of the destination, which must be this one. */
   #answer(type: FrameType): Promise<Buffer> {
     this.#check();
-    return new Promise((resolve, reject) => (this.#awaited = { type, resolve, reject }));
+    const early = this.#early;
+    this.#early = undefined;
+    return new Promise((resolve, reject) => {
+      this.#awaited = { type, resolve, reject };
+      if (early !== undefined) this.#answered(early);
+    });
   }
   /** @throws Error when the destination says something else */
-  #answered({ type, payload }: Frame): void {
+  #answered(frame: Frame): void {
+    const { type, payload } = frame;
     const awaited = this.#awaited;
     if (type === FRAME.REFUSE) {
       const { reason } = checkValue(Refusal, jsonOf(payload) ?? null, 'refusal');
@@ -312,7 +320,8 @@ export class Outgoing {
     } else if (awaited?.type === type) {
       this.#awaited = undefined;
       awaited.resolve(payload);
-    } else this.#giveUp(`The destination answered out of turn`);
+    } else if (awaited === undefined && this.#early === undefined) this.#early = frame;
+    else this.#giveUp(`The destination answered out of turn`);
   }
 }
 
