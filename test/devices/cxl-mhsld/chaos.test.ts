@@ -10,7 +10,7 @@ import { MiB } from '../../support/type3.js';
 const HEADS = 8;
 /** Heads meet on these blocks only. */
 const BLOCKS = 96;
-const KILLS = Number(process.env['POOL_KILLS'] ?? 10);
+const KILLS = Number(process.env['POOL_KILLS'] ?? 4);
 const ID = 'cxl-mem0';
 /** What becomes of a dead head's blocks. */
 const WAYS = ['adopt', 'freed by its successor', 'freed by management'] as const;
