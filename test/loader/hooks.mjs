@@ -21,7 +21,7 @@ const isOurs = (url) => url.startsWith('file:') && !url.includes('/node_modules/
 /** Sources name their imports as they are called once built: `.js`. */
 export const resolve = async (specifier, context, next) => {
   const { parentURL } = context;
-  if (parentURL !== undefined && /^\.{1,2}\/.*\.js$/.test(specifier) && isOurs(parentURL)) {
+  if (parentURL !== undefined && /^(\.{1,2}\/|file:).*\.js$/.test(specifier) && isOurs(parentURL)) {
     const url = new URL(specifier.replace(/\.js$/, '.ts'), parentURL);
     if (existsSync(url)) return { url: url.href, format: 'module', shortCircuit: true };
   }

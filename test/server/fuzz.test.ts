@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import t from 'tap';
-import { privateFolder, startDaemon } from '../support/daemon.js';
+import { privateFolder, startDaemon, type Cleanup } from '../support/daemon.js';
 import type { Qmp } from '../support/qmp.js';
 import { randomCommand, type RandomCommand } from '../support/random-commands.js';
 
@@ -21,8 +21,13 @@ const isHarmless = ({ arguments: args }: RandomCommand): boolean => args['preall
 
 /** Names of the commands that succeeded at least once. */
 const succeeded = new Set<string>();
-// Random file names land in a folder of their own.
-process.chdir(privateFolder(t));
+
+/** Random file names land in a folder of their own. */
+const goAside = (t: Cleanup): void => {
+  const before = process.cwd();
+  process.chdir(privateFolder(t));
+  t.teardown(() => process.chdir(before));
+};
 
 const play = async (qmp: Qmp, commands: readonly RandomCommand[]): Promise<void> => {
   for (const { execute, arguments: args } of commands) {
@@ -54,6 +59,7 @@ for (const machine of ['q35', 'pc,guest-policy=accept'])
   t.test(
     `random commands never end a ${machine} machine, and every failure is a refusal`,
     async (t) => {
+      goAside(t);
       const { qmp } = await startDaemon(t, ['-M', machine, ...WORDS]);
       await fc.assert(
         fc.asyncProperty(
@@ -70,6 +76,7 @@ for (const machine of ['q35', 'pc,guest-policy=accept'])
   );
 
 t.test('what random commands made is given back at the end', async (t) => {
+  goAside(t);
   const openFiles = () => readdirSync('/proc/self/fd').length;
   const shared = () =>
     readFileSync('/proc/self/maps', 'utf8')

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { PROGRAM } from '../support/daemon.js';
 import { Client } from './client.js';
 
 /** A program that takes QEMU's command line. */
@@ -15,8 +15,6 @@ export interface Program {
   readonly options: readonly string[];
 }
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
-
 export const qemu: Program = {
   name: 'qemu',
   command: ['qemu-system-x86_64'],
@@ -25,7 +23,7 @@ export const qemu: Program = {
 
 export const qmemd: Program = {
   name: 'qmemd',
-  command: [process.execPath, join(root, 'dist/bin/qmemd.js')],
+  command: [process.execPath, PROGRAM],
   options: [],
 };
 

@@ -47,12 +47,6 @@ export const startDaemon = async (
 /** Where the built program is. */
 export const PROGRAM = new URL('../../dist/bin/qmemd.js', import.meta.url).pathname;
 
-/**
- * Starts Node as its users do. tap would have every process that a test starts record the modules
- * that it loads, for coverage that nobody measures; that costs more than the start itself.
- */
-export const PLAIN_NODE = ['env', '-u', 'NODE_OPTIONS', process.execPath] as const;
-
 /** The built daemon as a process of its own; `nodeOptions` are for Node itself. */
 export const spawnDaemon = (
   t: Cleanup,
@@ -60,8 +54,7 @@ export const spawnDaemon = (
   env: NodeJS.ProcessEnv = process.env,
   nodeOptions: readonly string[] = [],
 ): { child: ChildProcess; stderr: () => string; stdout: () => string; exit: Promise<number> } => {
-  const [command, ...plain] = PLAIN_NODE;
-  const child = spawn(command, [...plain, ...nodeOptions, PROGRAM, ...words], {
+  const child = spawn(process.execPath, [...nodeOptions, PROGRAM, ...words], {
     env,
     stdio: 'pipe',
   });

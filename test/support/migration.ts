@@ -13,13 +13,18 @@ export interface Host {
   readonly daemon: Awaited<ReturnType<typeof startDaemon>>['daemon'];
 }
 
-export const startHost = async (t: Cleanup, words: readonly string[]): Promise<Host> => {
+/** @param events capability `events`; it cannot be set while something comes in from the start */
+export const startHost = async (
+  t: Cleanup,
+  words: readonly string[],
+  { events = true }: { events?: boolean } = {},
+): Promise<Host> => {
   const qtestPath = join(privateFolder(t), 'qtest.sock');
   const all = [...words, '-nodefaults', '-qtest', `unix:${qtestPath},server=on,wait=off`];
   const { qmp, daemon, socket: qmpPath } = await startDaemon(t, all);
   const qtest = await Qtest.connect(qtestPath);
   t.teardown(() => qtest.close());
-  await setCapabilities(qmp, ['events']);
+  if (events) await setCapabilities(qmp, ['events']);
   return { qmp, qtest, qtestPath, qmpPath, daemon };
 };
 

@@ -4,14 +4,14 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import t, { type Test } from 'tap';
-import { PLAIN_NODE, privateFolder, startDaemon } from '../../support/daemon.js';
+import { privateFolder, startDaemon } from '../../support/daemon.js';
 import { noTmux, Terminal } from '../../support/tmux.js';
 
 // Every look at the screen starts a process: a busy computer takes its time.
 t.setTimeout(180_000);
 
 const PROGRAM = new URL('../../../dist/bin/qmemctl.js', import.meta.url).pathname;
-const NODE = PLAIN_NODE.map((word) => `'${word}'`).join(' ');
+const NODE = `'${process.execPath}'`;
 const MACHINE = ['-M', 'q35', '-device', 'pcie-root-port,id=port0'];
 
 /** A shell in a terminal on a daemon in this process. */
