@@ -35,6 +35,8 @@ int main(int argc, char **argv) {
 
 export const raceForClaims = async ({ native, claims, increments, directory, c }) => {
   const folder = fs.mkdtempSync(join(directory, 'qmemd-claims-'));
+  // They wait for each other: when one fails the others must go, too.
+  const over = new AbortController();
   try {
     const path = join(folder, 'slots');
     fs.writeFileSync(path, Buffer.alloc(SLOTS + claims));
@@ -47,11 +49,12 @@ export const raceForClaims = async ({ native, claims, increments, directory, c }
     const all = programs.length;
     const wins = await Promise.all(
       programs.map((program, i) =>
-        run([...program, path, claims, increments, i + 1, all].map(String)),
+        run([...program, path, claims, increments, i + 1, all].map(String), over.signal),
       ),
     );
     return count(fs.readFileSync(path), { wins, claims, increments });
   } finally {
+    over.abort();
     fs.rmSync(folder, { recursive: true });
   }
 };
@@ -62,9 +65,9 @@ const compile = (folder) => {
   return program;
 };
 
-const run = ([program, ...args]) =>
+const run = ([program, ...args], signal) =>
   new Promise((resolve, reject) => {
-    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'inherit'], signal });
     let text = '';
     child.stdout.on('data', (bytes) => (text += bytes));
     child.on('error', reject);
