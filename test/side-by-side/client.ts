@@ -69,20 +69,22 @@ export class Client {
   }
 
   /**
-   * Sends one request and waits for its reply and for `after` further events.
+   * Sends one request and waits for its reply and for the events of `deleted` devices. QEMU sends
+   * these from another thread: on a busy computer some come before the reply. They are put after it.
    *
-   * @returns events and reply in order of arrival, the reply included, timestamps removed
+   * @returns events and reply in order of arrival but for that, timestamps removed
    */
-  async request(text: string, after = 0): Promise<Json[]> {
+  async request(text: string, deleted = 0): Promise<Json[]> {
     this.#socket.write(text);
     const messages: Json[] = [];
-    for (;;) {
+    const deletions: Json[] = [];
+    for (let isAnswered = false; !isAnswered || deletions.length < deleted;) {
       const message = await this.#next();
-      messages.push(message);
-      if (member(message, 'event') === undefined) break;
+      const event = member(message, 'event');
+      isAnswered ||= event === undefined;
+      (event === 'DEVICE_DELETED' ? deletions : messages).push(message);
     }
-    for (let i = 0; i < after; i++) messages.push(await this.#next());
-    return messages.map(withoutTimestamp);
+    return [...messages, ...deletions].map(withoutTimestamp);
   }
 
   close(): void {

@@ -1,9 +1,9 @@
 import { writeJson, type Json } from './client.js';
 
-/** A request and how many events follow its reply. */
+/** A request and how many devices leave by it. */
 export interface Step {
   readonly request: string;
-  readonly after: number;
+  readonly deleted: number;
 }
 
 /** One command line for both programs and a dialogue with the machine that it starts. */
@@ -17,11 +17,11 @@ export interface Scenario {
 
 export const ask = (execute: string, args?: { readonly [key: string]: Json }): Step => ({
   request: writeJson(args === undefined ? { execute } : { execute, arguments: args }),
-  after: 0,
+  deleted: 0,
 });
 
 /** The same request, after whose reply `count` devices leave. */
-export const deleting = (step: Step, count = 1): Step => ({ ...step, after: count });
+export const deleting = (step: Step, count = 1): Step => ({ ...step, deleted: count });
 
 export const MiB = 1048576n;
 

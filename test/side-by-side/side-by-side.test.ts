@@ -28,7 +28,7 @@ const isError = (messages: readonly Json[]): boolean =>
 const send = async (server: Server, step: Step): Promise<Json[]> => {
   const { client, dir } = server;
   const text = step.request.replaceAll('<dir>', dir);
-  return hide(await client.request(text, step.after), dir) as Json[];
+  return hide(await client.request(text, step.deleted), dir) as Json[];
 };
 
 const hide = (value: Json, dir: string): Json => {
@@ -77,10 +77,13 @@ t.test('QEMU and qmemd answer the same to the same requests', { skip }, async (t
     ...generated(seed),
   ]) {
     await t.test(scenario.name, async (t) => {
-      const left = await startServer(qemu, scenario.options);
-      t.teardown(() => left.stop());
-      const right = await startServer(qmemd, scenario.options);
-      t.teardown(() => right.stop());
+      const [left, right] = await Promise.all(
+        [qemu, qmemd].map(async (program) => {
+          const server = await startServer(program, scenario.options);
+          t.teardown(() => server.stop());
+          return server;
+        }) as [Promise<Server>, Promise<Server>],
+      );
       t.strictSame(await run(scenario, [left, right]), []);
     });
   }
