@@ -47,13 +47,13 @@ interface Seen {
 const status = async (qmp: Qmp): Promise<unknown> =>
   ((await qmp.execute('query-status')) as { status: string }).status;
 /**
- * Events in their order. A busy computer makes for more passes, and for replies that come sooner or
- * later: of the passes the first and the last count.
+ * Events in their order. How many passes there are before the machine stops is a matter of time: of
+ * those the first counts.
  */
 const told = ({ order }: Qmp): string[] => {
   const events = order.filter((name) => name !== 'return');
-  const [first, last] = [events.indexOf('MIGRATION_PASS'), events.lastIndexOf('MIGRATION_PASS')];
-  return events.filter((name, at) => name !== 'MIGRATION_PASS' || at === first || at === last);
+  const [first, stop] = [events.indexOf('MIGRATION_PASS'), events.indexOf('STOP')];
+  return events.filter((name, at) => name !== 'MIGRATION_PASS' || at === first || at > stop);
 };
 const keys = (value: unknown): string[] => Object.keys(value as object).sort();
 
