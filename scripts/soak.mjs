@@ -10,6 +10,9 @@ import { raceForBlocks } from './pool-race.mjs';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 const DAEMON = join(ROOT, 'dist/bin/qmemd.js');
+const LOADER = `--import=${new URL('../test/loader/register.mjs', import.meta.url).href}`;
+/** A part may take so long. */
+const PATIENCE_S = 7200;
 const has = (program) => spawnSync('sh', ['-c', `command -v ${program}`]).status === 0;
 
 /** A QMP client that pipelines and counts; `lost` tells when the server has gone. */
@@ -154,17 +157,24 @@ const blockRace = async (operations) => {
   return `${operations} claims by each of ${wins.length} processes, ${wins.join(' + ')} won, no block owned twice`;
 };
 
-/** Test files with more runs than npm test gives them. */
+/** Test files with more runs than npm test gives them, each in a process of its own. */
 const tests = (files, env) => {
-  const { status, stdout } = spawnSync(
-    process.execPath,
-    [join(ROOT, 'node_modules/tap/dist/esm/run.mjs'), '-t', '1200', '--reporter=tap', ...files],
-    { cwd: ROOT, env: { ...process.env, ...env }, encoding: 'utf8', maxBuffer: 1 << 28 },
-  );
-  const sum = /^# \{ (total: .*) \}$/m.exec(stdout)?.[1] ?? 'no sum printed';
-  if (status !== 0) throw new Error(`${files.join(' ')}: ${sum}`);
-  return `${files.join(' ')} (${Object.entries(env).join(' ').replaceAll(',', '=')}): ${sum}`;
+  const sums = files.map((file) => {
+    const { status, stdout } = spawnSync(process.execPath, [LOADER, file], {
+      cwd: ROOT,
+      env: { ...process.env, TAP_TIMEOUT: String(PATIENCE_S), ...env },
+      encoding: 'utf8',
+      maxBuffer: 1 << 28,
+    });
+    const sum = /^# \{ (total: .*) \}$/m.exec(stdout)?.[1] ?? 'no sum printed';
+    const comment = stdout.match(/^ *# (?!Subtest|time=|\{).*$/gm) ?? [];
+    if (status !== 0) throw new Error(`${file}: ${sum}\n${failuresOf(stdout)}`);
+    return [`${file}: ${sum}`, ...comment.map((line) => line.trim())].join('\n        ');
+  });
+  return `${Object.entries(env).join(' ').replaceAll(',', '=')}\n      ${sums.join('\n      ')}`;
 };
+/** What a test printed of its first failure. */
+const failuresOf = (tap) => tap.slice(tap.search(/^ *not ok/m)).slice(0, 2000);
 
 const PARTS = {
   'kill -9': () => killTest(100),
