@@ -4,6 +4,8 @@ import { parseOpts } from '../options/keyval.js';
 import { refused } from '../../schema/error.js';
 import type { Machine } from '../machine/machine.js';
 import { findForList, findObject } from '../machine/qom.js';
+import type { TakeDescriptor } from '../migration/migration.js';
+import { migrationCommands } from './migration.js';
 
 /** A line of the human monitor that is understood. */
 export interface MonitorCommand {
@@ -14,8 +16,11 @@ export interface MonitorCommand {
   readonly help: string;
   /** Absent: nothing may follow. */
   readonly argument?: 'required' | 'optional';
-  /** @throws QmpError which is printed */
-  run(machine: Machine, argument: string): string | Promise<string>;
+  /**
+   * @param take gives a descriptor that `getfd` named
+   * @throws QmpError which is printed
+   */
+  run(machine: Machine, argument: string, take: TakeDescriptor): string | Promise<string>;
 }
 
 const simple = (
@@ -114,4 +119,5 @@ export const monitorCommands: readonly MonitorCommand[] = [
     argument: 'required',
     run: qomGet,
   },
+  ...migrationCommands,
 ];

@@ -6,6 +6,7 @@ import { deviceTree } from './device-tree.js';
 import { readFlags } from './flags.js';
 import { memoryDevices, memorySize, numaNodes } from './memory-info.js';
 import { memoryTree } from './memory-tree.js';
+import { migrationInfos } from './migration.js';
 import { pciList } from './pci-list.js';
 
 const show = (
@@ -83,6 +84,7 @@ export const infoCommands: readonly MonitorCommand[] = [
     argument: 'optional',
     run: (machine, text) => memoryTree(machine, readFlags('fdoD', text)),
   },
+  ...migrationInfos,
   show('numa', 'NUMA nodes', numaNodes),
   show('name', 'name of the machine', ({ options }) =>
     options.guestName === undefined ? '' : `${options.guestName}\n`,

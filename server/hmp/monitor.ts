@@ -1,5 +1,6 @@
 import { QmpError } from '../../schema/error.js';
 import type { Machine } from '../machine/machine.js';
+import type { TakeDescriptor } from '../migration/migration.js';
 import { monitorCommands, type MonitorCommand } from './commands.js';
 import { LineError } from './flags.js';
 import { infoCommands } from './info.js';
@@ -73,9 +74,14 @@ const complaint = (entry: MonitorCommand, rest: string): string | undefined => {
 /**
  * Runs one line.
  *
+ * @param take gives a descriptor that `getfd` named
  * @returns what the monitor prints, with LF
  */
-export const runLine = async (machine: Machine, line: string): Promise<string> => {
+export const runLine = async (
+  machine: Machine,
+  line: string,
+  take: TakeDescriptor,
+): Promise<string> => {
   const { entry, words, rest } = parse(line);
   if (words[0] === '') return '';
   if (entry === undefined) return unknown(words);
@@ -84,7 +90,7 @@ export const runLine = async (machine: Machine, line: string): Promise<string> =
     `${entry.names.join('|')}: ${problem}\nTry "help ${words.join(' ')}" for more information\n`;
   if (wrong !== undefined) return hint(wrong);
   try {
-    return await entry.run(machine, rest);
+    return await entry.run(machine, rest, take);
   } catch (error) {
     if (error instanceof LineError) return hint(error.message);
     if (error instanceof QmpError) return `Error: ${error.message}\n`;

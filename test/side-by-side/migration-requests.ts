@@ -34,6 +34,32 @@ const single: readonly (readonly [name: string, ...values: Json[]])[] = [
   ['nosuch', 1n],
 ];
 
+const line = (text: string): Step => ask('human-monitor-command', { 'command-line': text });
+
+/** Values as text: good ones, bad ones, and what makes no line. */
+const parameterLines: readonly string[] = [
+  ...['compress-level x', 'compress-level 300', 'compress-level 12', 'compress-level 2'],
+  ...['compress-wait-thread maybe', 'compress-wait-thread off', 'block-incremental on'],
+  ...['multifd-compression bar', 'multifd-compression zlib', 'tls-authz foo'],
+  ...['max-bandwidth 10', 'max-bandwidth 3G', 'max-bandwidth x', 'max-postcopy-bandwidth 1'],
+  ...['xbzrle-cache-size 8k', 'xbzrle-cache-size 5000', 'x-checkpoint-delay 5'],
+  ...['x-checkpoint-delay 4294967296', 'downtime-limit -1', 'downtime-limit 3000000'],
+  ...['downtime-limit 1k', 'downtime-limit', '', 'a b c', 'nope 3', 'announce-rounds -1'],
+  ...['announce-rounds 7', 'max-cpu-throttle 5', 'block-bitmap-mapping x'],
+].map((text) => `migrate_set_parameter ${text}`);
+const monitorLines: readonly string[] = [
+  ...parameterLines,
+  'info migrate_parameters',
+  ...['', ' events', ' events maybe', ' events on extra', ' nope on', ' postcopy-preempt on'].map(
+    (text) => `migrate_set_capability${text}`,
+  ),
+  ...['migrate_set_capability events on', 'info migrate_capabilities', 'info migrate'],
+  ...['migrate', 'migrate -d', 'migrate -x unix:/a', 'migrate -d unix:/a b', 'migrate nope:1'],
+  ...['migrate -r unix:/a', 'migrate_cancel', 'migrate_cancel x'],
+  ...['migrate_continue', 'migrate_continue nope', 'migrate_continue active'],
+  ...['migrate_incoming', 'migrate_incoming unix:/a'],
+];
+
 export const migrationScenarios: readonly Scenario[] = [
   {
     name: 'parameters of migration are checked and stored',
@@ -54,5 +80,10 @@ export const migrationScenarios: readonly Scenario[] = [
       }),
       query,
     ],
+  },
+  {
+    name: 'the human monitor sets up migrations',
+    options: bare('q35'),
+    steps: monitorLines.map(line),
   },
 ];

@@ -158,6 +158,14 @@ export const tolerated: readonly Tolerated[] = [
     see: 'docs/differences.md M20',
   },
   {
+    request: /"info migrate"/,
+    path: /^return$/,
+    qemu: /^"globals:/,
+    qmemd: /^""$/,
+    what: 'options of QEMU that it lists before the status',
+    see: 'docs/differences.md M28',
+  },
+  {
     request: /"query-chardev-backends"/,
     path: /^return\.[a-z-]+$/,
     qemu: /^\{"name": "/,
