@@ -101,8 +101,9 @@ const complete = async (machine: Machine, config: MachineConfig): Promise<void> 
     });
   machine.start(config.paused);
   const { incoming } = config;
-  if (incoming !== undefined)
-    await tryMake({ origin: `-incoming ${incoming}` }, () => machine.migration.await(incoming));
+  if (incoming === undefined) return;
+  const place = origin === undefined ? `-incoming ${incoming}` : `${origin}.incoming`;
+  await tryMake({ origin: place }, () => machine.migration.await(incoming));
 };
 
 /** A machine that cannot be created tells why, and ends. */

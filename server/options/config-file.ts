@@ -122,6 +122,7 @@ const readMachine = (place: string, value: JsonValue): MachineConfig => {
     name,
     origin: place,
     guestName: given['guest-name'] ?? name,
+    incoming: given.incoming,
     objects: list('objects', 'qom-type'),
     devices: list('devices', 'driver'),
     qtest:

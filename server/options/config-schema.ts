@@ -28,6 +28,11 @@ export const ConfigMachine = object('ConfigMachine', {
   ),
   defaults: opt(bool('false leaves out VGA and network card, as -nodefaults'), true),
   paused: opt(bool('wait for cont, as -S'), false),
+  incoming: opt(
+    str(
+      'the machine waits for a migration, as the option -incoming: defer, or where it comes from',
+    ),
+  ),
   globals: opt(arr(str('DRIVER.PROPERTY=VALUE'), 'defaults of properties, as -global')),
   objects: opt(arr(any('arguments of object-add'), 'objects, as object-add takes them')),
   devices: opt(arr(any('arguments of device_add'), 'devices, as device_add takes them')),
