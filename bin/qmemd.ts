@@ -76,6 +76,9 @@ const serve = async (given: Options): Promise<void> => {
       const where = 'path' in endpoint ? `unix:${endpoint.path}` : endpoint.kind;
       process.stderr.write(`qmemd: info: waiting for a client on ${where} (wait=off does not)\n`);
     },
+    // As QEMU, on stdout.
+    onTerminal: (id, path) =>
+      void process.stdout.write(`char device redirected to ${path} (label ${id})\n`),
     onEmpty: () => void daemon.stop().then(() => finish(0)),
   });
   const stop = (): void => {

@@ -19,6 +19,8 @@ export interface DaemonOptions {
   readonly nativeDisabled?: boolean;
   /** A character device with `wait` holds the start until its first client comes. */
   readonly onWaiting?: (endpoint: CharEndpoint) => void;
+  /** Called for each character device of the command line that is a pseudo terminal. */
+  readonly onTerminal?: (id: string, path: string) => void;
   /** Called once when the last machine has gone. */
   readonly onEmpty: () => void;
 }
@@ -68,6 +70,7 @@ export class Daemon {
           sharedObjects,
           commands: () => (this.#commands ??= this.#loadCommands()),
           onWaiting: options.onWaiting ?? (() => undefined),
+          onTerminal: options.onTerminal ?? (() => undefined),
           recorder: this.#recorder,
           onQuit: () => void this.#remove(config.name),
         }),

@@ -46,6 +46,8 @@ export interface MachineHostOptions {
   readonly commands: () => Promise<CommandTable>;
   /** A character device waits for its first client before the machine is built. */
   readonly onWaiting: (endpoint: CharEndpoint) => void;
+  /** A character device of the command line is a pseudo terminal, with this path. */
+  readonly onTerminal: (id: string, path: string) => void;
   /** Counts commands for the metrics page. Default: nobody asks. */
   readonly recorder?: CommandRecorder | undefined;
   /** Called once when the machine asks to end. */
@@ -200,8 +202,11 @@ export class MachineHost {
     await this.#first(endpoint, opened);
   }
   async #openChardevs(): Promise<void> {
-    for (const chardev of this.#options.config.chardevs ?? [])
-      await this.#first(chardev.endpoint, await this.#openChardev(chardev));
+    for (const chardev of this.#options.config.chardevs ?? []) {
+      const opened = await this.#openChardev(chardev);
+      if (opened.terminal !== undefined) this.#options.onTerminal(chardev.id, opened.terminal);
+      await this.#first(chardev.endpoint, opened);
+    }
   }
   async #openChardev(chardev: ChardevConfig): Promise<Opened> {
     try {

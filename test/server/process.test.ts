@@ -12,6 +12,7 @@ import {
   PROGRAM,
   spawnDaemon,
 } from '../support/daemon.js';
+import { needsNative } from '../support/mdevice.js';
 
 const NONE = ['-M', 'none'];
 
@@ -55,6 +56,16 @@ t.test('-qmp-pretty indents, with CR LF inside too', async (t) => {
   child.stdin?.end('{"execute":"qmp_capabilities"}{"execute":"quit"}');
   t.equal(await exit, 0);
   t.match(stdout(), '{\r\n    "QMP": {\r\n');
+});
+
+t.test('the path of a pseudo terminal is printed, as QEMU does', needsNative, async (t) => {
+  const terminal = ['-chardev', 'pty,id=c0', '-device', 'isa-serial,chardev=c0'];
+  const words = ['-M', 'pc', '-nodefaults', ...terminal, '-qmp', 'stdio'];
+  const { child, stdout, exit } = spawnDaemon(t, words);
+  child.stdin?.end('{"execute":"qmp_capabilities"}{"execute":"query-chardev"}{"execute":"quit"}');
+  t.equal(await exit, 0);
+  const path = /char device redirected to (\/dev\/pts\/\d+) \(label c0\)\n/.exec(stdout())?.[1];
+  t.match(stdout(), `"pty:${path ?? 'no path'}"`);
 });
 
 t.test('a chardev without server=on connects to whoever listens', async (t) => {
