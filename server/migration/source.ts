@@ -320,7 +320,8 @@ export class Outgoing {
     } else if (awaited?.type === type) {
       this.#awaited = undefined;
       awaited.resolve(payload);
-    } else if (awaited === undefined && this.#early === undefined) this.#early = frame;
+    } else if (awaited === undefined && this.#early === undefined)
+      this.#early = { ...frame, payload: Buffer.from(payload) };
     else this.#giveUp(`The destination answered out of turn`);
   }
 }
