@@ -19,9 +19,10 @@ export interface Property<T = unknown> {
   readonly link?: string;
   /**
    * Tells where the device sits or what of the host it takes: two devices that differ in it have the
-   * same registers and memory, and can load each other's state.
+   * same registers and memory, and can load each other's state. `board`: what others on the board
+   * see of it; machines that migrate must agree.
    */
-  readonly ofPlace?: true;
+  readonly ofPlace?: true | 'board';
   /** Shown as `default-value`; false hides it (links, strings without default). */
   readonly showDefault: boolean;
   /** @throws QmpError with the texts of §3.3, strict column */
@@ -46,6 +47,11 @@ export type PropertyValues<P extends Properties> = {
 export const ofPlace = <P extends Properties[string]>(property: P): P => ({
   ...property,
   ofPlace: true,
+});
+/** The same for one that the rest of the board sees. */
+export const ofBoard = <P extends Properties[string]>(property: P): P => ({
+  ...property,
+  ofPlace: 'board',
 });
 
 type WithDefault<T> = Property<T> & { readonly default: T };

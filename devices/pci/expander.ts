@@ -1,6 +1,6 @@
 import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState, ResetType } from '../core/device.js';
-import { bool, ofPlace, uint16, uint8 } from '../core/property.js';
+import { bool, ofBoard, ofPlace, uint16, uint8 } from '../core/property.js';
 import type { PropertyValues } from '../core/property.js';
 import { fields, list, map } from '../core/saved-state.js';
 import { PciBus } from './bus.js';
@@ -12,7 +12,7 @@ import type { PlatformServices } from '../platform/platform.js';
 const NUMA_UNASSIGNED = 128;
 
 export const expanderProperties = {
-  bus_nr: ofPlace(uint8(0, 'bus number of the new root')),
+  bus_nr: ofBoard(uint8(0, 'bus number of the new root')),
   numa_node: ofPlace(uint16(NUMA_UNASSIGNED, 'node of the new root; 128 for none')),
   bypass_iommu: ofPlace(bool(false, 'accepted for compatibility')),
 } as const;

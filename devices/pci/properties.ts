@@ -65,7 +65,7 @@ export const commonPciProperties = {
   'x-pcie-ari-nextfn-1': bool(false, 'the ARI capability names function 1 as the next one'),
   'x-max-bounce-buffer-size': ofPlace(size(4096n, 'bytes that DMA through bounce buffers may use')),
   'sriov-pf': str('id of the physical function that this virtual function belongs to'),
-  'x-vfio-state': bool(false, 'its state has regions, see vfio-state-read'),
+  'x-vfio-state': ofPlace(bool(false, 'its state has regions, see vfio-state-read')),
   'x-pcie-ext-tag': bool(true, 'the device capabilities announce extended tags'),
 } as const;
 

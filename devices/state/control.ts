@@ -64,6 +64,10 @@ export class StateControl {
   get state(): number {
     return this.#state;
   }
+  /** Whether it is in STOP or STOP_LOGGING. */
+  get isStopped(): boolean {
+    return (this.#state & STOP_BIT) !== 0;
+  }
   get logging(): boolean {
     return (this.#state & LOGGING_BIT) !== 0;
   }

@@ -15,7 +15,7 @@ export const DEFAULT_LENGTHS: RegionLengths = {
   bitmap: 2 ** 16,
 };
 export const LEAST_LENGTH = 4096;
-export const MOST_LENGTH = 2 ** 26;
+export const MOST_LENGTH = 2 ** 24;
 
 /** @throws QmpError unless a region can have this length */
 export const checkLength = (name: string, length: number): void => {

@@ -1,7 +1,7 @@
 import { size32, str } from '../core/property.js';
 import { DEFAULT_LENGTHS } from '../state/regions.js';
 
-const rule = 'a power of two from 4096 to 67108864';
+const rule = 'a power of two from 4096 to 16777216';
 
 export const VfioStateProperties = {
   target: str('id or object path of the device whose state it shows'),

@@ -2,16 +2,16 @@ import type { CommandContext } from './context.js';
 
 type Run<A> = (args: A, context: CommandContext) => unknown;
 
-/** What the guest side does to a machine by commands. */
+/** What the guest side does to a machine by commands, and what puts a device into another state. */
 const CHANGES: ReadonlySet<string> = new Set([
   ...['mem-attach', 'mem-detach', 'guest-eject', 'guest-enumerate', 'guest-memory-resize'],
   ...['guest-config-write', 'guest-mmio-write'],
   ...['guest-cxl-mailbox', 'guest-cxl-respond', 'guest-cxl-release'],
+  ...['device-load', 'device-state-set', 'vfio-state-write'],
 ]);
 /** What must not come between the pieces of a machine that is being sent, but may come later. */
 const WAITS: ReadonlySet<string> = new Set([
-  ...['query-mem-attachments', 'guest-config-read', 'guest-mmio-read'],
-  ...['device-load', 'device-state-set', 'vfio-state-write', 'vfio-state-read'],
+  ...['query-mem-attachments', 'guest-config-read', 'guest-mmio-read', 'vfio-state-read'],
 ]);
 
 /**
@@ -24,12 +24,17 @@ export const admitted = <A>(name: string, run: Run<A>): Run<A> => {
   return (args, context) => {
     const { gate } = context.machine.migration;
     const waits = gate.isHeld || (isChange && gate.refusal !== undefined);
-    return waits ? runLater(run, args, context) : run(args, context);
+    if (!waits) return run(args, context);
+    return runAfter(isChange ? gate.pass() : gate.settled(), run, args, context);
   };
 };
 
-const runLater = async <A>(run: Run<A>, args: A, context: CommandContext): Promise<unknown> => {
-  const { turn, migration } = context.machine;
-  await turn.outside(migration.gate.pass());
+const runAfter = async <A>(
+  outcome: Promise<void>,
+  run: Run<A>,
+  args: A,
+  context: CommandContext,
+): Promise<unknown> => {
+  await context.machine.turn.outside(outcome);
   return run(args, context);
 };

@@ -12,10 +12,19 @@ export interface DeviceShape {
  * The shape of a device: its type and its options, without those that tell where it sits, what of
  * the host it takes, or what changes while it runs.
  */
-export const shapeOf = ({ type, properties, device }: DeviceEntry): DeviceShape => {
+export const shapeOf = (entry: DeviceEntry): DeviceShape => shapeBy(entry, decides);
+
+/** The same, for a device that moves with its board: what that sees of it is part of the shape. */
+export const shapeOnBoard = (entry: DeviceEntry): DeviceShape =>
+  shapeBy(entry, (property) => decides(property) || property.ofPlace === 'board');
+
+const shapeBy = (
+  { type, properties, device }: DeviceEntry,
+  isPart: (property: Property) => boolean,
+): DeviceShape => {
   const { liveProperties = {} } = device;
   const options = Object.entries(properties.definitions)
-    .filter(([name, property]) => decides(property) && liveProperties[name] === undefined)
+    .filter(([name, property]) => isPart(property) && liveProperties[name] === undefined)
     .map(([name]) => [name, String(properties.show(name))] as const);
   return { typeName: type.name, options: Object.fromEntries(options) };
 };

@@ -40,9 +40,13 @@ export class GuestGate {
     return () => void this.#hooks.delete(hook);
   }
 
-  /** Resolves when the outcome is known. @throws QmpError when changes are refused then */
-  async pass(): Promise<void> {
+  /** Resolves when the outcome is known. */
+  async settled(): Promise<void> {
     while (this.#isHeld) await new Promise<void>((resolve) => this.#wake.push(resolve));
+  }
+  /** The same for what changes something. @throws QmpError when changes are refused then */
+  async pass(): Promise<void> {
+    await this.settled();
     if (this.#refusal !== undefined) throw refused(this.#refusal);
   }
 

@@ -220,6 +220,10 @@ export class Machine {
   /** `system_reset`: devices, then the platform, then RESET; removals it completes are told later. */
   reset(): void {
     if (this.migration.gate.isHeld) throw refused('Migration is not finalized yet');
+    if (this.migration.isArriving)
+      throw refused(
+        'an incoming migration is under way: the machine cannot be reset before its end',
+      );
     if (this.#actions.reboot === 'shutdown') {
       this.#shutdownInsteadOfReset();
       return;

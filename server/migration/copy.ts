@@ -111,9 +111,11 @@ export class Copier {
     copied.holes = markStored(copied.memory, copied.log);
   }
   async #sendHoles(copied: Copied): Promise<void> {
-    for (const { offset, length } of copied.holes.splice(0))
+    for (const { offset, length } of copied.holes.splice(0)) {
+      this.#options.counts.holes += pagesIn(length);
       for (let at = 0; at < length; at += MAX_ZEROS)
         await this.#addZeros(copied.index, offset + at, Math.min(MAX_ZEROS, length - at));
+    }
   }
   #checkThere(block: Block): void {
     if (!block.isThere()) throw refused(`${blockName(block)} has left during the migration`);

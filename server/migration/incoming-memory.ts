@@ -21,6 +21,8 @@ export class IncomingMemory {
   readonly shared: readonly number[];
   readonly #isSent: readonly boolean[];
   readonly #written = new Set<Block>();
+  /** What the source had mapped, too: it has bytes of its own, which a failure does not clear. */
+  readonly #lasting: ReadonlySet<Block>;
 
   /** @throws QmpError when memory that is not sent is not here either */
   constructor(shape: Shape, blocks: readonly Block[]) {
@@ -32,7 +34,14 @@ export class IncomingMemory {
       throw refused(`${blockName(elsewhere)} is another object here, and others use it too`);
     if (shape['ignore-shared']) this.#checkShared(shape, same);
     this.shared = [...same.keys()].filter((index) => same[index] === true);
-    this.#isSent = shape.memories.map(({ readonly }, index) => !readonly && same[index] !== true);
+    // Who cannot hear what is shared sends it.
+    const isKept = (index: number): boolean =>
+      same[index] === true &&
+      (shape.channel === 'two-way' ||
+        shape['ignore-shared'] ||
+        this.#blocks[index]?.isBorrowed === true);
+    this.#isSent = shape.memories.map(({ readonly }, index) => !readonly && !isKept(index));
+    this.#lasting = new Set(this.#blocks.filter((_, index) => same[index] === true));
   }
 
   /** PAGES. @throws QmpError naming what is wrong */
@@ -55,9 +64,10 @@ export class IncomingMemory {
     this.#written.add(block);
     zero(block.memory(), offset, length);
   }
-  /** Takes everything back that was written. */
+  /** Takes everything back that was written, but for memory that the source has, too. */
   clear(): void {
-    for (const block of this.#written) if (block.isThere()) zero(block.memory(), 0n, block.size);
+    for (const block of this.#written)
+      if (block.isThere() && !this.#lasting.has(block)) zero(block.memory(), 0n, block.size);
     this.#written.clear();
   }
 

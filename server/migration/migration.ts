@@ -48,7 +48,11 @@ export class Migration {
 
   /** Whether devices must stay what they are. */
   get isUnderWay(): boolean {
-    return this.#outgoing.isUnderWay || this.#incoming.status === 'active';
+    return this.#outgoing.isUnderWay || this.isArriving;
+  }
+  /** Whether a machine is coming in: the source fits, and its memory is on its way. */
+  get isArriving(): boolean {
+    return this.#incoming.status === 'active';
   }
 
   /**

@@ -83,6 +83,8 @@ export class Counts {
   normal = 0;
   /** Pages of zeros. */
   duplicate = 0;
+  /** Those of them that nobody had to look at. */
+  holes = 0;
   passes = 0;
   /** Pages dirtied in a second, during the last pass. */
   dirtyRate = 0;
@@ -98,13 +100,22 @@ export class Counts {
     this.expectedDowntimeMs = expectedDowntimeMs;
   }
 
-  /** A pass of so many pages took `elapsedMs`, and so many bytes are dirty again. */
-  measure(pages: number, dirtyBytes: number, elapsedMs: number): void {
-    this.rate = (pages * PAGE) / elapsedMs;
+  /**
+   * A pass of so many pages took `elapsedMs`, and so many bytes are dirty again.
+   *
+   * @param pages that were read: ranges without storage take no time, and say nothing about the next pass
+   * @param mostRate bytes in a millisecond; pages of zeros seem to be sent faster than others can be
+   */
+  measure(pages: number, dirtyBytes: number, elapsedMs: number, mostRate: number): void {
+    this.rate = Math.min((pages * PAGE) / elapsedMs, mostRate);
     this.dirtyRate = (dirtyBytes / PAGE / elapsedMs) * 1000;
     if (this.rate > 0) this.expectedDowntimeMs = dirtyBytes / this.rate;
   }
 
+  /** Pages that were read. */
+  get read(): number {
+    return this.normal + this.duplicate - this.holes;
+  }
   get totalMs(): number {
     return (this.#endedAt ?? this.#now()) - this.#startedAt;
   }

@@ -22,24 +22,28 @@ export class Pace {
 
   /** Call after each piece. @param isLimited false in the last phase, which is to be short. @throws when given up */
   async spend(bytes: number, isLimited: boolean): Promise<void> {
-    const now = performance.now();
     this.#spent += bytes;
-    if (now - this.#windowAt >= WINDOW_MS) this.#open(now, bytes);
-    const allowed = (this.#limit() * WINDOW_MS) / 1000;
-    if (isLimited && this.#spent > allowed) await this.#wait(now, allowed);
-    else if (now - this.#turnAt > TURN_MS) {
-      await turn(undefined, { signal: this.#signal });
-      this.#turnAt = performance.now();
-    }
+    if (isLimited && this.#left() > 0) await this.#wait();
+    const now = performance.now();
+    if (now - this.#windowAt >= WINDOW_MS) this.#open(now, 0);
+    if (now - this.#turnAt <= TURN_MS) return;
+    await turn(undefined, { signal: this.#signal });
+    this.#turnAt = performance.now();
   }
 
-  /** What was sent beyond a window is paid in the next ones. */
-  async #wait(now: number, allowed: number): Promise<void> {
-    const windows = this.#spent / Math.max(allowed, 1);
-    const left = this.#windowAt + Math.min(windows, 10) * WINDOW_MS - now;
-    await sleep(Math.max(1, left), undefined, { signal: this.#signal });
-    this.#open(performance.now(), 0);
-    this.#turnAt = this.#windowAt;
+  /** Milliseconds until what was spent in this window is paid, beyond its length; 0 is no limit. */
+  #left(): number {
+    const limit = this.#limit();
+    if (limit === 0) return 0;
+    const due = (this.#spent * 1000) / limit;
+    return due <= WINDOW_MS ? 0 : this.#windowAt + due - performance.now();
+  }
+  /** The limit may change meanwhile. */
+  async #wait(): Promise<void> {
+    for (let left = this.#left(); left > 0; left = this.#left())
+      await sleep(Math.max(1, Math.min(left, WINDOW_MS)), undefined, { signal: this.#signal });
+    this.#turnAt = performance.now();
+    this.#open(this.#turnAt, 0);
   }
   #open(now: number, spent: number): void {
     this.#windowAt = now;

@@ -2,7 +2,8 @@ import type { DeviceEntry } from '../machine/device-entry.js';
 import type { Machine } from '../machine/machine.js';
 import { arr, bool, enumeration, int, object, opt, str, type Infer } from '../../schema/lang.js';
 import type { JsonValue } from '../../schema/json.js';
-import { shapeOf as shapeOfDevice } from '../machine/device-shape.js';
+import { shapeOnBoard } from '../machine/device-shape.js';
+import { DEFAULT_GRANULARITY } from '../../devices/cxl/window-config.js';
 import { blockName, sharedObject, type Block } from './memories.js';
 
 /** What the source says of itself before anything else; the destination must be of the same make. */
@@ -12,6 +13,7 @@ export const Hello = object('MigrationHello', {
   machine: str('versioned machine type'),
   uuid: opt(str('of the machine, with capability validate-uuid')),
   'ram-size': int('size', 'bytes of guest memory'),
+  board: arr(str('NAME=VALUE'), 'options of the board that both sides must have alike'),
   /** Capability x-ignore-shared: memory that others can map stays where it is. */
   'ignore-shared': bool('shared memory is not sent'),
   memories: arr(
@@ -53,6 +55,7 @@ export const shapeOf = (machine: Machine, blocks: readonly Block[], choices: Cho
     ? { uuid: machine.options.uuid }
     : {}),
   'ram-size': machine.options.ramSize,
+  board: boardOptions(machine),
   'ignore-shared': choices.ignoreShared,
   memories: blocks.map(memoryShape),
   devices: [...machine.devices.entries].map((entry) => deviceShape(machine, entry)),
@@ -78,6 +81,19 @@ const deviceShape = (machine: Machine, entry: DeviceEntry): DeviceShape => ({
   properties: propertiesOf(entry),
 });
 
+/** What the board has besides devices. */
+const boardOptions = ({ options: { cxl, memorySlots } }: Machine): string[] => [
+  `cxl=${cxl === undefined ? 'off' : 'on'}`,
+  ...(cxl?.windows ?? []).flatMap(({ targets, size, granularity }, index) => [
+    `cxl-fmw.${String(index)}.targets=${targets.join(' ')}`,
+    `cxl-fmw.${String(index)}.size=${String(size)}`,
+    `cxl-fmw.${String(index)}.interleave-granularity=${String(granularity ?? DEFAULT_GRANULARITY)}`,
+  ]),
+  `slots=${String(memorySlots?.slots ?? 0)}`,
+  `maxmem=${String(memorySlots?.maxSize ?? 'none')}`,
+  `nvdimm=${memorySlots?.nvdimm === true ? 'on' : 'off'}`,
+];
+
 const placeOf = (machine: Machine, { pci, memory }: DeviceEntry): string => {
   const fn = pci?.pci;
   if (fn?.bus !== undefined) {
@@ -87,10 +103,13 @@ const placeOf = (machine: Machine, { pci, memory }: DeviceEntry): string => {
   return memory === undefined ? '' : `address ${String(memory.memoryDevice.addr)}`;
 };
 
-const propertiesOf = (entry: DeviceEntry): DeviceShape['properties'] =>
-  Object.entries(shapeOfDevice(entry).options)
+/** Options, and the sizes of the BARs, which an option ROM has one of. */
+const propertiesOf = (entry: DeviceEntry): DeviceShape['properties'] => [
+  ...Object.entries(shapeOnBoard(entry).options)
     .filter(([name]) => entry.type.mayDiffer?.includes(name) !== true)
-    .map(([name, value]) => `${name}=${value}`);
+    .map(([name, value]) => `${name}=${value}`),
+  ...(entry.pci?.pci.bars ?? []).map(({ index, size }) => `BAR ${String(index)}=${String(size)}`),
+];
 
 /** What of the source does not fit this machine, as a text; undefined when all does. */
 export const misfit = (
@@ -107,6 +126,7 @@ export const misfit = (
     differs('machine type', shape.machine, own.machine) ??
     (shape.uuid === undefined ? undefined : differs('UUID', shape.uuid, own.uuid ?? 'none')) ??
     differs('guest memory', shape['ram-size'], own['ram-size']) ??
+    valuesMisfit('of the board', shape.board, own.board) ??
     devicesMisfit(shape.devices, own.devices) ??
     memoriesMisfit(shape.memories, own.memories)
   );
@@ -130,21 +150,27 @@ const devicesMisfit = (
     const problem =
       differs(`type ${what}`, device.type, own.type) ??
       differs(`place ${what}`, device.place, own.place) ??
-      propertiesMisfit(device, own);
+      valuesMisfit(what, device.properties, own.properties);
     if (problem !== undefined) return problem;
   }
   const [extra] = byPath.values();
   return extra === undefined ? undefined : `the source has no ${extra.type} ${extra.path}`;
 };
 
-const propertiesMisfit = (source: DeviceShape, here: DeviceShape): string | undefined => {
-  const values = new Map(here.properties.map(split));
-  for (const [name, value] of source.properties.map(split)) {
-    const own = values.get(name) ?? 'unknown';
-    const problem = differs(`property '${name}' of ${source.path}`, value, own);
+/** @param whose stands behind the name of a value that differs */
+const valuesMisfit = (
+  whose: string,
+  source: readonly string[],
+  here: readonly string[],
+): string | undefined => {
+  const left = new Map(here.map(split));
+  for (const [name, value] of source.map(split)) {
+    const problem = differs(`property '${name}' ${whose}`, value, left.get(name) ?? 'absent');
     if (problem !== undefined) return problem;
+    left.delete(name);
   }
-  return undefined;
+  const [extra] = left;
+  return extra && differs(`property '${extra[0]}' ${whose}`, 'absent', extra[1]);
 };
 
 const split = (text: string): [name: string, value: string] => {

@@ -93,7 +93,6 @@ export class Outgoing {
   quit(): void {
     if (!this.#isCommitted) this.#options.progress.become('cancelling');
     this.#giveUp('The machine ended');
-    this.#outlet?.abandon();
   }
   /** Ends the wait before the switch-over. */
   proceed(): void {
@@ -110,6 +109,8 @@ export class Outgoing {
     this.#abort.abort();
     this.#awaited?.reject(new Error(reason));
     this.#continue?.();
+    // Whoever waits for room to send waits for a destination that may never read again.
+    this.#outlet?.abandon();
   }
   #check(): void {
     if (this.#reason !== undefined) throw new Error(this.#reason);
@@ -195,13 +196,13 @@ export class Outgoing {
     const { counts } = this;
     for (;;) {
       const startedAt = performance.now();
-      const before = counts.normal + counts.duplicate;
+      const before = counts.read;
       await copier.pass(true);
       this.#check();
       const elapsed = Math.max(performance.now() - startedAt, 0.1);
-      const pages = counts.normal + counts.duplicate - before;
       const { dirtyBytes } = copier;
-      counts.measure(pages, dirtyBytes, elapsed);
+      const limit = Number(this.#parameter('max-bandwidth')) / 1000;
+      counts.measure(counts.read - before, dirtyBytes, elapsed, limit === 0 ? Infinity : limit);
       if (dirtyBytes <= counts.rate * Number(this.#parameter('downtime-limit'))) return;
       if (elapsed < PASS_MS)
         await sleep(PASS_MS - elapsed, undefined, { signal: this.#abort.signal });

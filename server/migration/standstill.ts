@@ -1,10 +1,14 @@
 import { refused } from '../../schema/error.js';
 import type { Machine } from '../machine/machine.js';
 
-/** @throws QmpError naming a device that somebody else has stopped: it could not be stopped there */
+/**
+ * A device that is held while it is saved migrates all the same: it stands still for both.
+ *
+ * @throws QmpError naming a device in state STOP, which it could not be in there
+ */
 export const checkActive = (machine: Machine): void => {
-  for (const { id, object, activity } of machine.devices.entries)
-    if (activity.stopped)
+  for (const { id, object, state } of machine.devices.entries)
+    if (state.isStopped)
       throw refused(
         `Device '${id ?? object.path}' is stopped: it must run while its machine migrates`,
       );

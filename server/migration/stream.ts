@@ -1,5 +1,6 @@
 import { crc32 } from '../../devices/core/crc32.js';
 import type { JsonValue } from '../../schema/json.js';
+import { exactJson } from '../framing/exact-json.js';
 import { writeJson } from '../framing/writer.js';
 
 /**
@@ -216,14 +217,11 @@ export class FrameReader {
   }
 }
 
-/** The JSON of a payload; undefined when it is none. */
+/** The JSON of a payload, with exact integers; undefined when it is none. */
 export const jsonOf = (payload: Uint8Array): JsonValue | undefined => {
   try {
-    return JSON.parse(Buffer.from(payload).toString('utf8'), exactIntegers) as JsonValue;
+    return exactJson(Buffer.from(payload).toString('utf8'));
   } catch {
     return undefined;
   }
 };
-
-const exactIntegers = (_name: string, value: unknown): unknown =>
-  typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;

@@ -43,7 +43,7 @@ t.test('targets and lengths that cannot be are refused', async (t) => {
     ...['config', 'memory', 'bitmap'].flatMap((region) =>
       [0n, 2048n, 4097n, 12288n, 2n ** 27n].map((length): [Record<string, Json>, string] => [
         { target: 's0', [`${region}-length`]: length },
-        `${region}-length is ${String(length)}, not a power of two from 4096 to 67108864`,
+        `${region}-length is ${String(length)}, not a power of two from 4096 to 16777216`,
       ]),
     ),
   ] as [Record<string, Json>, string][]) {
@@ -53,17 +53,17 @@ t.test('targets and lengths that cannot be are refused', async (t) => {
 });
 
 t.test('regions of the least and of the greatest length', async (t) => {
-  const lengths = ',config-length=4096,memory-length=64M,bitmap-length=4096';
+  const lengths = ',config-length=4096,memory-length=16M,bitmap-length=4096';
   const started = await machineOf(t, ...attach(lengths));
   const { read } = await software(started);
   const lengthRegisters = [REGISTER.CONFIG_LENGTH, REGISTER.MEMORY_LENGTH, REGISTER.BITMAP_LENGTH];
   t.strictSame(
     [REGISTER.CTL_SIZE, ...lengthRegisters, REGISTER.BITMAP_OFFSET].map((at) => read(at)),
-    [68n, 4096n, 2n ** 26n, 4096n, 2n ** 26n],
+    [68n, 4096n, 2n ** 24n, 4096n, 2n ** 24n],
   );
   t.match((await clientOf(started).info())['regions'], {
     ...{ 'ctl-size': 68, config: 4096 },
-    ...{ memory: 2 ** 26, bitmap: 4096 },
+    ...{ memory: 2 ** 24, bitmap: 4096 },
   });
 });
 

@@ -334,7 +334,7 @@ t.test('whatever the session: its passes, loaded in order, make the same memory'
     fc.property(
       steps,
       fc.constantFrom(4096, 8192, 65_536),
-      fc.constantFrom(4096, 12_288, 2 ** 26),
+      fc.constantFrom(4096, 12_288, 2 ** 24),
       (session, length, passBytes) => {
         const source = fakeTarget(20_000, { passBytes });
         const target = fakeTarget(20_000);

@@ -3,7 +3,9 @@ import { encodeConfig } from '../../../devices/state/config-format.js';
 import type { DeviceEntry } from '../../../server/machine/device-entry.js';
 import type { Machine } from '../../../server/machine/machine.js';
 import { saveBoard } from '../../../server/migration/board-state.js';
+import { STATE } from '../../../devices/state/target.js';
 import { blocksOf } from '../../../server/migration/memories.js';
+import { checkActive } from '../../../server/migration/standstill.js';
 import { machineWith, RECIPE_TYPES } from '../../support/every-device.js';
 import { move } from '../../support/loopback.js';
 
@@ -78,10 +80,13 @@ t.test('a device that somebody has stopped keeps its machine where it is', async
   const { machine } = await machineWith(t, 'edu');
   const [entry] = [...machine.devices.entries].filter(({ id }) => id === 'dut');
   const release = entry?.activity.hold();
+  t.equal(entry?.state.isStopped, false, 'held, as while it is saved');
+  checkActive(machine);
+  release?.();
+  entry?.state.setState(STATE.STOP);
   const start = (): void =>
     machine.migration.start('unix:/x', { resume: false, disks: false }, () => undefined);
   t.throws(start, {
     message: "Device 'dut' is stopped: it must run while its machine migrates",
   });
-  release?.();
 });

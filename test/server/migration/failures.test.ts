@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
@@ -184,7 +185,12 @@ const otherVersion = (): Buffer => {
   return bytes;
 };
 
+const MODULES = ['-M', 'pc', '-m', '8M,slots=4,maxmem=64M'];
+const CXL = ['-M', 'q35,cxl=on', '-m', '8M', '-device', 'pxb-cxl,id=cxl0,bus_nr=12'];
+
 t.test('a machine of another make is refused before any of it is sent', async (t) => {
+  const rom = join(privateFolder(t), 'rom');
+  writeFileSync(rom, Buffer.concat([Buffer.from([0x55, 0xaa, 1]), Buffer.alloc(509)]));
   const device = ['-object', 'memory-backend-ram,id=m,size=1M', '-device', 'iopmem,id=d,memdev=m'];
   const other = ['-object', 'memory-backend-ram,id=m,size=2M', '-device', 'iopmem,id=d,memdev=m'];
   for (const [source, destination, text] of [
@@ -203,7 +209,45 @@ t.test('a machine of another make is refused before any of it is sent', async (t
     [
       [...WORDS, ...device],
       [...WORDS, ...other],
-      "size of memory 'memdev' of /machine/peripheral/d is 1048576 at the source and 2097152 here",
+      "property 'BAR 4' of /machine/peripheral/d is 1048576 at the source and 2097152 here",
+    ],
+    [
+      [
+        ...MODULES,
+        '-object',
+        'memory-backend-ram,id=m,size=4M',
+        '-device',
+        'pc-dimm,id=d,memdev=m',
+      ],
+      [
+        ...MODULES,
+        '-object',
+        'memory-backend-ram,id=m,size=8M',
+        '-device',
+        'pc-dimm,id=d,memdev=m',
+      ],
+      "size of memory 'memdev' of /machine/peripheral/d is 4194304 at the source and 8388608 here",
+    ],
+    [MODULES, WORDS, "property 'slots' of the board is 4 at the source and 0 here"],
+    [
+      [...CXL, '-M', 'cxl-fmw.0.targets.0=cxl0,cxl-fmw.0.size=4G'],
+      CXL,
+      "property 'cxl-fmw.0.targets' of the board is cxl0 at the source and absent here",
+    ],
+    [
+      [...CXL, '-M', 'cxl-fmw.0.targets.0=cxl0,cxl-fmw.0.size=4G'],
+      [...CXL, '-M', 'cxl-fmw.0.targets.0=cxl0,cxl-fmw.0.size=8G'],
+      "property 'cxl-fmw.0.size' of the board is 4294967296 at the source and 8589934592 here",
+    ],
+    [
+      ['-M', 'q35', '-m', '8M', '-device', 'pxb-pcie,id=p,bus_nr=10'],
+      ['-M', 'q35', '-m', '8M', '-device', 'pxb-pcie,id=p,bus_nr=20'],
+      "property 'bus_nr' of /machine/peripheral/p is 10 at the source and 20 here",
+    ],
+    [
+      [...WORDS, '-device', `edu,id=e,romfile=${rom}`],
+      [...WORDS, '-device', 'edu,id=e'],
+      "property 'BAR 6' of /machine/peripheral/e is 2048 at the source and absent here",
     ],
     [
       [...WORDS, '-device', 'edu,id=e'],
