@@ -47,10 +47,13 @@ const deviceProperties = (types: TypeRegistry, typename: string): PropertyInfo[]
   throw refused(`Parameter 'typename' expects a non-abstract device type`);
 };
 
+const withoutDefault = ({ 'default-value': _, ...info }: PropertyInfo): PropertyInfo => info;
+
 const allProperties = (types: TypeRegistry, typename: string): PropertyInfo[] => {
   if (!types.has(typename)) throw new QmpError('DeviceNotFound', `Class '${typename}' not found`);
   const type = types.device(typename);
-  if (type !== undefined) return [...DEVICE_BASE, ...ownProperties(type)];
+  // As QEMU: defaults are told by device-list-properties only.
+  if (type !== undefined) return [...DEVICE_BASE, ...ownProperties(type).map(withoutDefault)];
   const base = types.isA(typename, 'device') ? DEVICE_BASE : DEVICE_BASE.slice(0, 1);
   const backend = types.isA(typename, 'memory-backend') ? backendProperties(typename) : [];
   const own = backend.map(({ name, qomType }) => ({ name, type: qomType }));

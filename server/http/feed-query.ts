@@ -1,4 +1,4 @@
-import type { FeedRequest } from '../session/feed.js';
+import type { ResumeRequest } from '../events/resume.js';
 import { isEventName } from '../events/names.js';
 
 /** A query that cannot be served; the message says why. */
@@ -12,7 +12,7 @@ const SEQUENCE = /^[0-9]{1,15}$/;
  *
  * @throws BadQuery for unknown parameters, unknown events and bad numbers
  */
-export const readFeedQuery = (query: URLSearchParams): FeedRequest => {
+export const readFeedQuery = (query: URLSearchParams): ResumeRequest => {
   for (const key of query.keys())
     if (!KNOWN.includes(key))
       throw new BadQuery(`parameter '${key}' is not known; known are ${KNOWN.join(', ')}`);
@@ -27,7 +27,7 @@ export const readFeedQuery = (query: URLSearchParams): FeedRequest => {
     throw new BadQuery("'stream' means something together with 'since' only");
   return {
     names: names.length === 0 ? undefined : names,
-    since: since === null ? undefined : Number(since),
+    since: since === null ? undefined : BigInt(since),
     stream,
   };
 };

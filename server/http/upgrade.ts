@@ -1,7 +1,7 @@
 import { STATUS_CODES, type IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import type { FeedRequest } from '../session/feed.js';
+import type { ResumeRequest } from '../events/resume.js';
 import type { Connection } from '../transport/connection.js';
 import { WebSocketConnection } from '../transport/websocket.js';
 import type { Access } from './access.js';
@@ -15,7 +15,7 @@ export type Lookup = (
 /** The same for its events. */
 export type FeedLookup = (
   machine: string | undefined,
-) => ((connection: Connection, request: FeedRequest) => void) | undefined;
+) => ((connection: Connection, request: ResumeRequest) => void) | undefined;
 
 export interface UpgradesOptions {
   readonly access: Access;

@@ -2,26 +2,7 @@ import { writeJson } from '../framing/writer.js';
 import { EventOutbox } from './outbox.js';
 import type { Connection } from '../transport/connection.js';
 import type { EventHub } from '../events/hub.js';
-import { Subscription } from '../events/subscription.js';
-
-/** What a client of the events endpoint asks for. */
-export interface FeedRequest {
-  /** Undefined: all. */
-  readonly names: readonly string[] | undefined;
-  /** Number of the last event that the client has. Undefined: it wants what comes from now on. */
-  readonly since: number | undefined;
-  /** The stream that `since` counts in, as the client knows it. */
-  readonly stream: string | undefined;
-}
-
-/** What was asked for and is kept no longer; events of any name count. */
-interface Gap {
-  /** `ring`: too old; `stream`: of an earlier start of the machine, all of it. */
-  readonly reason: 'ring' | 'stream';
-  readonly from: number;
-  /** Absent when nobody knows how far the earlier stream went. */
-  readonly to?: number;
-}
+import { resume, type ResumeRequest } from '../events/resume.js';
 
 const nothing = (): void => undefined;
 
@@ -42,14 +23,9 @@ export class EventFeed {
   }
 
   /** Sends the first message, what the client missed, and then every event it asked for. */
-  accept(connection: Connection, request: FeedRequest): void {
+  accept(connection: Connection, request: ResumeRequest): void {
     const hub = this.#hub;
-    const { sequence, stream } = hub;
-    const isOther = this.#isOtherStream(request);
-    const since = isOther ? 0 : (request.since ?? sequence);
-    const subscription = new Subscription(hub, request.names, since);
-    const lost = subscription.lostBefore;
-    const gaps = this.#gaps(request, isOther, since, lost);
+    const { subscription, resumed } = resume(hub, request);
     const outbox = new EventOutbox({
       hub,
       connection,
@@ -68,9 +44,7 @@ export class EventFeed {
         this.#connections.delete(connection);
       },
     });
-    connection.send(
-      writeJson({ stream, sequence, lost, gaps: gaps.length > 0 ? gaps : undefined }),
-    );
+    connection.send(writeJson(resumed));
     outbox.subscribe(subscription);
     outbox.open();
     outbox.release();
@@ -79,17 +53,5 @@ export class EventFeed {
   /** Cuts everybody off, after what is queued. */
   close(): void {
     for (const connection of this.#connections) connection.end();
-  }
-
-  /** A number from the future belongs to an earlier stream too. */
-  #isOtherStream({ since, stream }: FeedRequest): boolean {
-    if (since === undefined) return false;
-    return (stream !== undefined && stream !== this.#hub.stream) || since > this.#hub.sequence;
-  }
-
-  #gaps({ since = 0 }: FeedRequest, isOther: boolean, from: number, lost: number): Gap[] {
-    const gaps: Gap[] = isOther ? [{ reason: 'stream', from: since + 1 }] : [];
-    if (lost > 0) gaps.push({ reason: 'ring', from: from + 1, to: from + lost });
-    return gaps;
   }
 }

@@ -3,7 +3,7 @@ import type { Log } from '../../devices/core/device.js';
 import type { ErrorClass } from '../../schema/error.js';
 import type { JsonValue } from '../../schema/json.js';
 import type { EventHub } from '../events/hub.js';
-import { Subscription } from '../events/subscription.js';
+import { resume, type Resumed, type ResumeRequest } from '../events/resume.js';
 import { JsonStream } from '../framing/stream.js';
 import type { JsonItem } from '../framing/stream.js';
 import { writeJson, writePretty } from '../framing/writer.js';
@@ -47,8 +47,6 @@ interface Waiting {
   readonly item: JsonItem;
   readonly position: number;
 }
-
-type SubscribeReply = ReturnType<CommandClient['subscribe']>;
 
 /**
  * One client of a monitor: negotiation, the in-band queue, out-of-band requests, replies, events.
@@ -153,16 +151,11 @@ export class Session implements ConnectionHandlers, CommandClient {
     this.#onGone();
   }
 
-  subscribe(request: Parameters<CommandClient['subscribe']>[0]): SubscribeReply {
-    const { events: names, since } = request;
-    const { events: hub } = this.#context;
-    const sequence = hub.sequence;
-    const known = since === undefined || since > BigInt(sequence) ? sequence : Number(since);
-    const subscription = new Subscription(hub, names, known);
+  subscribe(request: ResumeRequest): Resumed {
+    const { subscription, resumed } = resume(this.#context.events, request);
     this.#outbox.subscribe(subscription);
     this.#hasSubscribed = true;
-    const lost = BigInt(subscription.lostBefore);
-    return { stream: hub.stream, sequence: BigInt(sequence), lost };
+    return resumed;
   }
 
   takeDescriptor(): number | undefined {

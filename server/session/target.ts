@@ -1,3 +1,4 @@
+import type { Resumed, ResumeRequest } from '../events/resume.js';
 import type { JsonObject } from '../../schema/json.js';
 import type { ErrorClass } from '../../schema/error.js';
 
@@ -36,11 +37,7 @@ export interface NamedDescriptors {
 /** The session as a command sees it. */
 export interface CommandClient {
   /** Turns qmemd's own events on for this session (`subscribe-events`). */
-  subscribe(request: { events: readonly string[] | undefined; since: bigint | undefined }): {
-    stream: string;
-    sequence: bigint;
-    lost: bigint;
-  };
+  subscribe(request: ResumeRequest): Resumed;
   /**
    * Of an in-band command: the descriptor that came with its request, or before it when nobody has
    * taken that; the caller owns it.

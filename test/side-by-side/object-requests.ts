@@ -169,6 +169,8 @@ export const objectScenarios: readonly Scenario[] = [
       ask('device-list-properties', { typename: 'pxb-pcie' }),
       ask('qom-list-properties', { typename: 'nope' }),
       ask('qom-list-properties', { typename: 'memory-backend-memfd' }),
+      ask('qom-list-properties', { typename: 'edu' }),
+      ask('qom-list-properties', { typename: 'ivshmem-plain' }),
       ask('qom-list-types', { implements: 'memory-backend' }),
       ask('qom-list-types', { implements: 'nosuch' }),
       ask('qom-list-types', { implements: 'ivshmem-common', abstract: false }),

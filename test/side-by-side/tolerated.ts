@@ -1,6 +1,6 @@
 import type { Tolerated } from './compare.js';
 
-const PROPERTIES = /"(device-list-properties|qom-list)"/;
+const PROPERTIES = /"(device-list-properties|qom-list(-properties)?)"/;
 const ABSENT = /^absent$/;
 
 /** A PCI property that came after 7.2, by the words of pci §3.2. */
@@ -15,7 +15,7 @@ const laterProperty = (name: string): Tolerated => ({
 
 /** A text-form twin that 7.2 made for a property and 10.2 does not. */
 const legacyProperty = (name: string): Tolerated => ({
-  request: /"qom-list"/,
+  request: /"qom-list(-properties)?"/,
   path: new RegExp(`^return\\.${name}$`),
   qemu: /"type": "str"/,
   qmemd: ABSENT,

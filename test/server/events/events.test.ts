@@ -65,9 +65,11 @@ const setup = (events = hub(), limit?: number) => {
     if (command !== 'subscribe-events') return undefined;
     const names = args?.['events'];
     const since = args?.['since'];
+    const stream = args?.['stream'];
     const request = {
-      events: Array.isArray(names) ? names.map(String) : undefined,
+      names: Array.isArray(names) ? names.map(String) : undefined,
       since: typeof since === 'bigint' ? since : undefined,
+      stream: typeof stream === 'string' ? stream : undefined,
     };
     return { ok: true, value: client.subscribe(request) };
   };
@@ -77,8 +79,10 @@ const subscribe = (connection: MemoryConnection, args = '{}'): string[] => {
   connection.feed(`{"execute":"subscribe-events","arguments":${args}}`);
   return connection.take();
 };
-const reply = (sequence: number, lost = 0): string =>
-  `{"return": {"stream": "uuid", "sequence": ${String(sequence)}, "lost": ${String(lost)}}}`;
+const reply = (sequence: number, lost = 0, gaps?: string): string => {
+  const missing = gaps === undefined ? '' : `, "gaps": [${gaps}]`;
+  return `{"return": {"stream": "uuid", "sequence": ${String(sequence)}, "lost": ${String(lost)}${missing}}}`;
+};
 const names = (messages: readonly string[]): string[] =>
   messages.map((text) => /"event": "(\w+)"/.exec(text)?.[1] ?? text);
 const numbers = (messages: readonly string[]): string[] =>
@@ -153,11 +157,11 @@ t.test('since replays from the ring, after the return', async (t) => {
     [2, 0, ['3', '4', '5']],
     [4, 0, ['5']],
     [5, 0, []],
-    [99, 0, []],
   ] as const) {
     const connection = ready();
     const [first, ...rest] = subscribe(connection, `{"since":${String(since)}}`);
-    t.equal(first, reply(5, lost), `since ${String(since)}`);
+    const gap = `{"reason": "ring", "from": ${String(since + 1)}, "to": 2}`;
+    t.equal(first, reply(5, lost, lost > 0 ? gap : undefined), `since ${String(since)}`);
     t.strictSame(numbers(rest), replayed);
   }
 });
@@ -237,3 +241,20 @@ t.test('a delayed event keeps the time at which it was generated', async (t) => 
   const seconds = connection.take().map((text) => /"seconds": (\d+)/.exec(text)?.[1]);
   t.strictSame(seconds, ['1', '3', '2']);
 });
+
+t.test(
+  'a number of another stream is a gap, and what this one has comes from its start',
+  async (t) => {
+    const { events, ready } = setup(hub(2));
+    for (let i = 0; i < 3; i++) events.emit(STOP, {});
+    const stream = '{"reason": "stream", "from": 8}, {"reason": "ring", "from": 1, "to": 1}';
+    for (const args of ['{"since":7}', '{"since":7,"stream":"other"}']) {
+      const [told, ...replayed] = subscribe(ready(), args);
+      t.equal(told, reply(3, 1, stream));
+      t.strictSame(numbers(replayed), ['2', '3']);
+    }
+    const [told, ...replayed] = subscribe(ready(), '{"since":2,"stream":"uuid"}');
+    t.equal(told, reply(3));
+    t.strictSame(numbers(replayed), ['3']);
+  },
+);
