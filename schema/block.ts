@@ -1,7 +1,7 @@
 import { JobStatus } from './absent.js';
 import { BlockDeviceInfo } from './block-node.js';
 import { BlockStats } from './block-stats.js';
-import { arr, bool, command, enumeration, int, object, opt, str } from './lang.js';
+import { arr, bool, command, enumeration, int, object, opt, str, union } from './lang.js';
 
 /**
  * The block layer, of which there is only what clients ask before they know that there is none.
@@ -65,4 +65,29 @@ export const queryBlockJobs = command('query-block-jobs', {
   since: '0.1',
   allowPreconfig: true,
   returns: arr(BlockJobInfo, 'always empty'),
+});
+
+const TransactionAction = union('TransactionAction', {
+  base: { type: enumeration('TransactionActionKind', ['abort'], 'what is done') },
+  discriminator: 'type',
+  branches: {
+    abort: object('AbortWrapper', { data: object('Abort', {}) }),
+  },
+});
+const TransactionProperties = object('TransactionProperties', {
+  'completion-mode': opt(
+    enumeration(
+      'ActionCompletionMode',
+      ['individual', 'grouped'],
+      'whether jobs end one by one: there are none',
+    ),
+  ),
+});
+export const transaction = command('transaction', {
+  doc: 'Do all of the actions or none. Those of QEMU are about disks, but for `abort`, which fails.',
+  since: '0.1',
+  args: {
+    actions: arr(TransactionAction, 'the actions'),
+    properties: opt(TransactionProperties),
+  },
 });

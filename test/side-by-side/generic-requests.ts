@@ -21,8 +21,18 @@ const queries = [
   ...['query-migrate', 'query-migrate-capabilities', 'migrate_cancel', 'query-iothreads'],
   ...['query-vnc', 'query-rx-filter', 'query-acpi-ospm-status', 'query-memory-devices'],
   ...['query-memory-size-summary', 'system_wakeup', 'inject-nmi', 'rtc-reset-reinjection'],
-  ...['query-events', 'query-cpus', 'cpu-add', 'change'],
-].map((name) => ask(name));
+  ...['query-events', 'query-cpus', 'cpu-add', 'change', 'transaction'],
+]
+  .map((name) => ask(name))
+  .concat(
+    [
+      [],
+      [{ type: 'abort', data: {} }],
+      [{ type: 'abort' }],
+      [{ type: 'nosuch', data: {} }],
+      [1n],
+    ].map((actions) => ask('transaction', { actions })),
+  );
 
 /** Without a required argument, or with one too many. */
 const misshapen = [
