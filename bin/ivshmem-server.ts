@@ -1,7 +1,8 @@
-import { runInBackground, reportReady } from '../server/daemonize.js';
+import { runInBackground } from '../server/daemonize.js';
 import { HELP, parseServerOptions } from '../server/ivshmem/options.js';
 import { IvshmemService } from '../server/ivshmem/service.js';
 import { createLog } from '../server/log.js';
+import { reportReady } from '../server/readiness.js';
 
 /**
  * `qmemd ivshmem-server`: runs until a signal ends it.
@@ -17,7 +18,11 @@ export const ivshmemServer = async (words: readonly string[]): Promise<number | 
     return 0;
   }
   if (!options.foreground)
-    return runInBackground(process.argv[1] ?? '', ['ivshmem-server', ...words, '-F'], []);
+    return runInBackground({
+      script: process.argv[1] ?? '',
+      words: ['ivshmem-server', ...words, '-F'],
+      env: process.env,
+    });
   const service = new IvshmemService({
     ...options,
     log: createLog(options.verbose ? 'info' : 'warn'),
@@ -36,6 +41,11 @@ export const ivshmemServer = async (words: readonly string[]): Promise<number | 
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.once(signal, stop);
   process.on('SIGPIPE', () => undefined);
   process.stdout.write(`qmemd: ${service.description}\n`);
-  reportReady();
+  try {
+    reportReady(process.env);
+  } catch (error) {
+    await service.stop();
+    throw error;
+  }
   return undefined;
 };

@@ -1,11 +1,13 @@
 #!/usr/bin/env node
 import { openSync } from 'node:fs';
 import { demoSocketPath } from '../ctl/paths.js';
-import type { MonitorEndpoint } from '../server/config.js';
+import type { CharEndpoint } from '../server/config.js';
 import { Daemon } from '../server/daemon.js';
 import type { Demo } from '../server/demo.js';
 import { createLog } from '../server/log.js';
+import { InheritedDescriptors } from '../server/os/inherited-descriptors.js';
 import { parseCommandLine, type Options } from '../server/options/command-line.js';
+import { reportReady } from '../server/readiness.js';
 import { QMP_VERSION, VERSION } from '../server/version.js';
 
 const complain = (error: unknown): void => {
@@ -18,11 +20,15 @@ const versionLine = (): string => {
   return `qmemd version ${VERSION} (QMP level ${String(major)}.${String(minor)}.${String(micro)})`;
 };
 
-const endpointsOf = (options: Options): MonitorEndpoint[] =>
-  options.machines.flatMap(({ monitors, qtest }) => [
-    ...monitors.map(({ endpoint }) => endpoint),
+const endpointsOf = (options: Options): CharEndpoint[] =>
+  options.machines.flatMap(({ monitors, chardevs = [], qtest }) => [
+    ...[...monitors, ...chardevs].map(({ endpoint }) => endpoint),
     ...(qtest === undefined ? [] : [qtest.endpoint]),
   ]);
+
+/** Numbers of descriptors that options name. */
+const namedDescriptors = (options: Options): number[] =>
+  endpointsOf(options).flatMap((endpoint) => (endpoint.kind === 'unix-fd' ? [endpoint.fd] : []));
 
 /** @throws Error for what cannot be, or what this version does not do */
 const checkSupported = (options: Options): void => {
@@ -61,6 +67,7 @@ const withConfig = async (options: Options): Promise<Options> => {
 };
 
 const serve = async (given: Options): Promise<void> => {
+  const { env } = process;
   const { options, demo } = await withDemo(given);
   const fd = options.logFile === undefined ? 2 : openSync(options.logFile, 'a', 0o644);
   const log = createLog(options.logLevel, fd);
@@ -71,7 +78,7 @@ const serve = async (given: Options): Promise<void> => {
   const daemon = new Daemon({
     config: options,
     log,
-    nativeDisabled: process.env['QMEMD_NATIVE'] === 'none',
+    nativeDisabled: env['QMEMD_NATIVE'] === 'none',
     onWaiting: (endpoint) => {
       const where = 'path' in endpoint ? `unix:${endpoint.path}` : endpoint.kind;
       process.stderr.write(`qmemd: info: waiting for a client on ${where} (wait=off does not)\n`);
@@ -113,9 +120,13 @@ const serve = async (given: Options): Promise<void> => {
     const { host, port } = daemon.httpAddress;
     process.stderr.write(`qmemd: HTTP and WebSocket on ${host}:${String(port)}\n`);
   }
-  if (process.send !== undefined) {
-    const { reportReady } = await import('../server/daemonize.js');
-    reportReady();
+  try {
+    reportReady(env);
+  } catch (error) {
+    // Nobody waits for it any more.
+    complain(error);
+    await daemon.stop();
+    finish(1);
   }
 };
 
@@ -148,12 +159,16 @@ const main = async (words: readonly string[]): Promise<void> => {
 };
 
 const background = async (words: readonly string[], options: Options): Promise<number> => {
+  const named = namedDescriptors(options);
+  const { numbers: inherited } = InheritedDescriptors.record({ named });
   const { runInBackground } = await import('../server/daemonize.js');
-  const fds = endpointsOf(options).flatMap((endpoint) =>
-    endpoint.kind === 'unix-fd' ? [endpoint.fd] : [],
-  );
-  const rest = words.filter((word) => word !== '-daemonize' && word !== '--daemonize');
-  return runInBackground(process.argv[1] ?? '', rest, fds);
+  return runInBackground({
+    script: process.argv[1] ?? '',
+    words: words.filter((word) => word !== '-daemonize' && word !== '--daemonize'),
+    env: process.env,
+    inherited,
+    named,
+  });
 };
 
 main(process.argv.slice(2)).catch((error: unknown) => {

@@ -100,20 +100,38 @@ const server = require('node:net').createServer().listen(path, () => {
   process.exit();
 });`;
 
-t.test('an inherited listening descriptor is served', async (t) => {
-  const path = join(privateFolder(t), 'inherited.sock');
-  const words = [
-    '-chardev',
-    'socket,id=c,fd=3,server=on,wait=off',
-    '-mon',
-    'chardev=c,mode=control',
-  ];
-  const manager = spawn(process.execPath, ['-e', MANAGER, PROGRAM, path, ...NONE, ...words]);
-  await once(manager, 'exit');
-  const qmp = await connectWhenUp(path);
-  t.match(await qmp.execute('query-status'), { running: true });
-  await qmp.execute('quit');
-  await qmp.closed();
+const INHERITED = [
+  ...['-chardev', 'socket,id=c,fd=3,server=on,wait=off', '-mon', 'chardev=c,mode=control'],
+];
+
+for (const words of [[], ['-daemonize']])
+  t.test(`an inherited listening descriptor is served ${words.join()}`, async (t) => {
+    const path = join(privateFolder(t), 'inherited.sock');
+    const all = ['-e', MANAGER, PROGRAM, path, ...NONE, ...INHERITED, ...words];
+    const manager = spawn(process.execPath, all);
+    await once(manager, 'exit');
+    const qmp = await connectWhenUp(path);
+    t.match(await qmp.execute('query-status'), { running: true });
+    await qmp.execute('quit');
+    await qmp.closed();
+  });
+
+t.test('-daemonize does not invent a descriptor that an option names', async (t) => {
+  const { status, stderr } = await finish(t, [...NONE, ...INHERITED, '-daemonize']);
+  t.equal(status, 1);
+  t.match(stderr, /^qmemd: .*descriptor 3: .*\n$/);
+});
+
+t.test('-daemonize: a daemon that nobody waits for any more ends', async (t) => {
+  const folder = privateFolder(t);
+  const [waited, pidfile] = [join(folder, 'waited.sock'), join(folder, 'pid')];
+  const qmpWords = ['-qmp', `unix:${waited},server=on`, '-pidfile', pidfile];
+  const { child, exit } = spawnDaemon(t, [...NONE, '-daemonize', ...qmpWords]);
+  await eventually('it waits for a client', () => existsSync(waited));
+  child.kill('SIGKILL');
+  (await connectWhenUp(waited)).close();
+  await exit;
+  await eventually('nothing is left', () => !existsSync(waited) && !existsSync(pidfile));
 });
 
 t.test('-daemonize returns once the daemon serves, and leaves a pid file', async (t) => {
