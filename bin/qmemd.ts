@@ -7,7 +7,7 @@ import type { Demo } from '../server/demo.js';
 import { createLog } from '../server/log.js';
 import { InheritedDescriptors } from '../server/os/inherited-descriptors.js';
 import { parseCommandLine, type Options } from '../server/options/command-line.js';
-import { reportReady } from '../server/readiness.js';
+import { readyDescriptor, reportReady } from '../server/readiness.js';
 import { QMP_VERSION, VERSION } from '../server/version.js';
 
 const complain = (error: unknown): void => {
@@ -68,6 +68,11 @@ const withConfig = async (options: Options): Promise<Options> => {
 
 const serve = async (given: Options): Promise<void> => {
   const { env } = process;
+  // First of all: before anything is opened.
+  const inherited = InheritedDescriptors.record({
+    named: namedDescriptors(given),
+    own: readyDescriptor(env),
+  });
   const { options, demo } = await withDemo(given);
   const fd = options.logFile === undefined ? 2 : openSync(options.logFile, 'a', 0o644);
   const log = createLog(options.logLevel, fd);
@@ -78,6 +83,7 @@ const serve = async (given: Options): Promise<void> => {
   const daemon = new Daemon({
     config: options,
     log,
+    inherited,
     nativeDisabled: env['QMEMD_NATIVE'] === 'none',
     onWaiting: (endpoint) => {
       const where = 'path' in endpoint ? `unix:${endpoint.path}` : endpoint.kind;

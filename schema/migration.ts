@@ -93,7 +93,7 @@ export const migrateCancel = command('migrate_cancel', {
   since: '0.1',
 });
 const uri = str(
-  'unix:PATH, tcp:HOST:PORT on loopback, file:PATH, or fd:NAME of a descriptor of getfd',
+  'unix:PATH, tcp:HOST:PORT on loopback, file:PATH, fd:NAME of a descriptor of getfd, or fd:NUMBER of an inherited one',
 );
 export const migrate = command('migrate', {
   doc: 'Send the machine elsewhere. Returns at once; query-migrate and events tell how it goes.',

@@ -4,6 +4,7 @@ import type { RootLog } from './log.js';
 import type { CommandTable } from './dispatch/dispatcher.js';
 import { MachineHost, type NativeReport } from './machine-host.js';
 import { NativeEventNotifiers } from './os/event-notifiers.js';
+import { InheritedDescriptors } from './os/inherited-descriptors.js';
 import { NativeHostMemory } from './os/host-memory.js';
 import { NativeLoader } from './os/native.js';
 import { NativeSharedObjects } from './os/shared-objects.js';
@@ -15,6 +16,8 @@ import { VERSION } from './version.js';
 export interface DaemonOptions {
   readonly config: DaemonConfig;
   readonly log: RootLog;
+  /** Descriptors that a migration may use by their number. Default: none. */
+  readonly inherited?: InheritedDescriptors;
   /** Behave as if the native package were not installed. */
   readonly nativeDisabled?: boolean;
   /** A character device with `wait` holds the start until its first client comes. */
@@ -68,6 +71,7 @@ export class Daemon {
           hostMemory,
           eventNotifiers,
           sharedObjects,
+          inherited: options.inherited ?? InheritedDescriptors.none(),
           commands: () => (this.#commands ??= this.#loadCommands()),
           onWaiting: options.onWaiting ?? (() => undefined),
           onTerminal: options.onTerminal ?? (() => undefined),

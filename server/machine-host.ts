@@ -18,6 +18,7 @@ import type { RootLog } from './log.js';
 import type { Machine } from './machine/machine.js';
 import { describeMachine } from './machine/report.js';
 import { Turn } from './machine/turn.js';
+import type { InheritedDescriptors } from './os/inherited-descriptors.js';
 import type { LoadNative } from './os/native.js';
 import { Monitor } from './session/monitor.js';
 import type { QtestServer } from './qtest/server.js';
@@ -42,6 +43,7 @@ export interface MachineHostOptions {
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
   readonly sharedObjects: SharedObjects;
+  readonly inherited: InheritedDescriptors;
   /** The commands of all machines; loaded when the first one is built. */
   readonly commands: () => Promise<CommandTable>;
   /** A character device waits for its first client before the machine is built. */
@@ -115,8 +117,9 @@ export class MachineHost {
       await this.#openChardevs();
       const { buildMachine } = await import('./machine/build.js');
       const commands = await this.#options.commands();
-      const { config, log, limits, loadNative, hostMemory, eventNotifiers, sharedObjects, onQuit } =
+      const { config, log, limits, loadNative, hostMemory, eventNotifiers, sharedObjects } =
         this.#options;
+      const { inherited, onQuit } = this.#options;
       const machine = await buildMachine(config, {
         log,
         limits,
@@ -125,6 +128,7 @@ export class MachineHost {
         eventNotifiers,
         chardevs: this.#chardevs,
         sharedObjects,
+        inherited,
         turn: this.#turn,
         emit: (event, data) => this.#events.emit(event, data),
         onQuit,

@@ -11,6 +11,7 @@ import type { CharTable } from '../chardev/table.js';
 import type { Limits } from '../limits.js';
 import type { RootLog } from '../log.js';
 import type { NumaNodeSetting } from '../options/numa.js';
+import type { InheritedDescriptors } from '../os/inherited-descriptors.js';
 import type { LoadNative } from '../os/native.js';
 import type { DeviceRequest } from './device-table.js';
 import { Machine } from './machine.js';
@@ -25,6 +26,7 @@ export interface BuildOptions {
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharTable;
   readonly sharedObjects: SharedObjects;
+  readonly inherited: InheritedDescriptors;
   readonly turn: Turn;
   readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
   readonly onQuit: () => void;

@@ -41,6 +41,7 @@ import { ObjectTable } from './object-table.js';
 import { QomObject } from './qom.js';
 import { RunState, type ShutdownReason } from './run-state.js';
 import { StateFiles } from '../state-files/state-files.js';
+import type { InheritedDescriptors } from '../os/inherited-descriptors.js';
 import type { LoadNative } from '../os/native.js';
 import type { Turn } from './turn.js';
 import type { TypeRegistry } from './type-registry.js';
@@ -88,6 +89,7 @@ export interface MachineOptions {
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharTable;
   readonly sharedObjects: SharedObjects;
+  readonly inherited: InheritedDescriptors;
   readonly log: RootLog;
   readonly limits: Limits;
   readonly turn: Turn;

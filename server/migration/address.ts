@@ -6,6 +6,7 @@ export type Address =
   | { readonly kind: 'unix'; readonly path: string }
   | { readonly kind: 'tcp'; readonly host: string; readonly port: string }
   | { readonly kind: 'file'; readonly path: string }
+  /** `name` is one of `getfd`, or the number of an inherited descriptor. */
   | { readonly kind: 'fd'; readonly name: string };
 
 /**

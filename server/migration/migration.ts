@@ -18,6 +18,9 @@ type Info = Infer<typeof MigrationInfo>;
 /** Takes a descriptor that `getfd` named from its monitor. */
 export type TakeDescriptor = (name: string) => number | undefined;
 
+/** QEMU's rule: `getfd` refuses such names. */
+const isNumber = (name: string): boolean => /^[0-9]/.test(name);
+
 const AWAY = 'the machine waits for a migration: nothing of it can be changed before';
 
 /** Migration of one machine: what goes out, what comes in. What does the work is loaded on use. */
@@ -138,14 +141,15 @@ export class Migration {
   /** `-incoming`: waits. @throws QmpError when it cannot listen there */
   async await(uri: string): Promise<void> {
     this.gate.refuse(AWAY);
-    if (uri !== 'defer') await this.listen(uri, () => undefined);
+    if (uri !== 'defer') await this.listen(uri, undefined);
   }
   /**
    * `migrate-incoming`.
    *
+   * @param take undefined without a monitor: then descriptors have numbers only
    * @throws QmpError when the machine waits for none, or cannot listen there
    */
-  async listen(uri: string, take: TakeDescriptor): Promise<void> {
+  async listen(uri: string, take: TakeDescriptor | undefined): Promise<void> {
     if (this.#isListening) throw refused('The incoming migration has already been started');
     if (this.#machine.runState.status !== 'inmigrate')
       throw refused(
@@ -190,13 +194,15 @@ export class Migration {
     else this.gate.refuse(AWAY);
   }
 
-  #open(uri: string, take: TakeDescriptor, unknown: string): Opened {
+  #open(uri: string, take: TakeDescriptor | undefined, unknown: string): Opened {
     const address = parseAddress(uri);
     if (address === undefined) throw refused(unknown);
     if (address.kind !== 'fd') return address;
-    const fd = take(address.name);
-    if (fd === undefined)
-      throw refused(`File descriptor named '${address.name}' has not been found`);
+    const { name } = address;
+    if (take === undefined || isNumber(name))
+      return { kind: 'fd', fd: this.#machine.options.inherited.take(name) };
+    const fd = take(name);
+    if (fd === undefined) throw refused(`File descriptor named '${name}' has not been found`);
     return { kind: 'fd', fd };
   }
 

@@ -75,6 +75,8 @@ t.test('libvirt drives qmemd', { skip: missing ?? false }, async (t) => {
   await libvirt.virsh('attach-device', 'pool', shmem, '--live');
   await libvirt.virsh('attach-device', 'pool', dimm, '--live');
   t.strictSame(await peripherals(), ['type', 'pci.1', 'pci.2', 'serial0', 'shmem0', 'dimm0']);
+  const saved = file('saved', '');
+  await t.rejects(libvirt.virsh('save', 'pool', saved), /'peer mode' in device 'ivshmem'/);
   await libvirt.virsh('suspend', 'pool');
   t.equal(await libvirt.virsh('domstate', 'pool'), 'paused');
   await libvirt.virsh('resume', 'pool');
@@ -131,6 +133,34 @@ t.test('libvirt drives qmemd', { skip: missing ?? false }, async (t) => {
   t.equal(await libvirt.virsh('domstate', 'pool'), 'running', 'libvirt finds it again');
   t.equal(libvirt.domainProcess('pool'), before);
   t.match(await libvirt.virsh('dumpxml', 'pool'), /<memory model='dimm'>/);
+
+  const busNumber = { id: 'pci.2', offset: 0x19, size: 1 };
+  const secondary = async () =>
+    libvirt.qmp('pool', { execute: 'guest-config-read', arguments: busNumber });
+  await libvirt.qmp('pool', {
+    execute: 'guest-config-write',
+    arguments: { ...busNumber, value: 0x2a },
+  });
+  const devices = (await peripherals()).sort();
+  for (const [away, back] of [
+    [
+      ['save', 'pool', saved],
+      ['restore', saved],
+    ],
+    [
+      ['managedsave', 'pool'],
+      ['start', 'pool'],
+    ],
+  ] as const) {
+    await libvirt.virsh(...away);
+    t.equal(await libvirt.virsh('domstate', 'pool'), 'shut off');
+    await eventually('the process ends', () => libvirt.domainProcess('pool') === undefined);
+    await libvirt.virsh(...back);
+    t.equal(await libvirt.virsh('domstate', 'pool'), 'running', `${away[0]} can be undone`);
+    t.match(await secondary(), { return: { value: 0x2a } }, 'registers are as they were');
+    t.strictSame((await peripherals()).sort(), devices);
+    t.match(await current(), /<current[^>]*>32768</, 'and memory is as large');
+  }
 
   await libvirt.virsh('destroy', 'pool');
   t.equal(await libvirt.virsh('domstate', 'pool'), 'shut off');

@@ -8,6 +8,7 @@ import { Turn } from '../../server/machine/turn.js';
 import { parseCommandLine } from '../../server/options/command-line.js';
 import { NativeEventNotifiers } from '../../server/os/event-notifiers.js';
 import { NativeHostMemory } from '../../server/os/host-memory.js';
+import { InheritedDescriptors } from '../../server/os/inherited-descriptors.js';
 import { NativeLoader } from '../../server/os/native.js';
 import { NativeSharedObjects } from '../../server/os/shared-objects.js';
 import type { CommandClient } from '../../server/session/target.js';
@@ -70,6 +71,7 @@ export const startMachine = async (
     eventNotifiers: new NativeEventNotifiers(loader.load),
     chardevs,
     sharedObjects: new NativeSharedObjects(loader),
+    inherited: InheritedDescriptors.none(),
     turn: new Turn(),
     emit: (event, data) => void events.push({ name: event.name, data }),
     onQuit: () => undefined,
