@@ -1,4 +1,3 @@
-import { writeFileSync, rmSync } from 'node:fs';
 import type { DaemonConfig, CharEndpoint } from './config.js';
 import type { RootLog } from './log.js';
 import type { CommandTable } from './dispatch/dispatcher.js';
@@ -8,6 +7,7 @@ import { InheritedDescriptors } from './os/inherited-descriptors.js';
 import { NativeHostMemory } from './os/host-memory.js';
 import { NativeLoader } from './os/native.js';
 import { NativeSharedObjects } from './os/shared-objects.js';
+import { PidFile } from './os/pid-file.js';
 import type { HttpAddress, HttpServer } from './http/server.js';
 import type { MetricsPage } from './metrics/page.js';
 import { CommandRecorder } from './metrics/recorder.js';
@@ -46,8 +46,7 @@ export class Daemon {
   #metrics: Promise<MetricsPage> | undefined;
   #commands: Promise<CommandTable> | undefined;
   #stopping: Promise<void> | undefined;
-  /** The file is ours: another daemon's is left alone. */
-  #hasPidfile = false;
+  #pidfile: PidFile | undefined;
   /** Machines live on when nobody is connected to them: nothing else might keep the process. */
   #alive: NodeJS.Timeout | undefined;
 
@@ -94,6 +93,9 @@ export class Daemon {
   async start(): Promise<void> {
     this.#alive = setInterval(() => undefined, DAY_MS);
     try {
+      // First: of two daemons, the second touches nothing of the first.
+      const { pidfile } = this.#config;
+      if (pidfile !== undefined) this.#pidfile = PidFile.claim(pidfile, this.#native.load);
       // Of many machines all must be good before a socket is there; a single one greets at once.
       const steps = [
         (machine: MachineHost) => machine.open(),
@@ -102,7 +104,6 @@ export class Daemon {
       if (this.#config.buildFirst === true) steps.reverse();
       for (const step of steps) for (const machine of this.#machines.values()) await step(machine);
       if (this.#config.listen !== undefined) await this.#listen(this.#config.listen);
-      if (this.#config.pidfile !== undefined) this.#writePidfile(this.#config.pidfile);
     } catch (error) {
       await this.stop();
       throw error;
@@ -124,8 +125,7 @@ export class Daemon {
     await this.#http?.stop();
     for (const machine of [...this.#machines.values()].reverse()) await machine.stop();
     this.#machines.clear();
-    if (this.#hasPidfile && this.#config.pidfile !== undefined)
-      rmSync(this.#config.pidfile, { force: true });
+    this.#pidfile?.release();
     await this.#log.flush();
   }
   async #remove(name: string): Promise<void> {
@@ -196,14 +196,5 @@ export class Daemon {
     return name === undefined && this.#machines.size === 1
       ? [...this.#machines.values()][0]
       : this.#machines.get(name ?? '');
-  }
-  #writePidfile(path: string): void {
-    try {
-      writeFileSync(path, `${String(process.pid)}\n`);
-      this.#hasPidfile = true;
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`-pidfile ${path}: ${reason}`, { cause: error });
-    }
   }
 }

@@ -1,8 +1,8 @@
-import { rmSync, writeFileSync } from 'node:fs';
 import { hostTimer } from '../host-timer.js';
 import type { RootLog } from '../log.js';
 import { NativeHostMemory } from '../os/host-memory.js';
 import { NativeLoader } from '../os/native.js';
+import { PidFile } from '../os/pid-file.js';
 import { listenUnix, type Endpoint } from '../transport/unix.js';
 import type { IvshmemServerConfig } from './options.js';
 import { IvshmemServer } from './server.js';
@@ -23,7 +23,7 @@ export class IvshmemService {
   #object: SharedObject | undefined;
   #server: IvshmemServer | undefined;
   #endpoint: Endpoint | undefined;
-  #hasPidfile = false;
+  #pidfile: PidFile | undefined;
 
   constructor(options: ServiceOptions) {
     this.#options = options;
@@ -59,7 +59,8 @@ export class IvshmemService {
       throw new Error(
         `an ivshmem server passes descriptors, for which the optional package koffi is needed (${loader.status().reason ?? 'unknown'})`,
       );
-    // The socket first: of two servers, the second must not touch the memory of the first.
+    if (pidfile !== undefined) this.#pidfile = PidFile.claim(pidfile, loader.load);
+    // The socket before the memory: of two servers, the second must not touch the memory of the first.
     this.#endpoint = await listenUnix({
       path: socket,
       backlog: BACKLOG,
@@ -68,10 +69,6 @@ export class IvshmemService {
     this.#object = openSharedObject(place, size, new NativeHostMemory(loader));
     const { fd: memory } = this.#object;
     this.#server = new IvshmemServer({ ...this.#options, calls, memory, timer: hostTimer });
-    if (pidfile !== undefined) {
-      writeFileSync(pidfile, `${String(process.pid)}\n`);
-      this.#hasPidfile = true;
-    }
   }
 
   /** Safe to call twice. */
@@ -80,9 +77,7 @@ export class IvshmemService {
     this.#endpoint = undefined;
     this.#server?.close();
     await this.#object?.close();
-    if (this.#hasPidfile && this.#options.pidfile !== undefined)
-      rmSync(this.#options.pidfile, { force: true });
-    this.#hasPidfile = false;
+    this.#pidfile?.release();
     await this.#options.log.flush();
   }
 }

@@ -128,6 +128,10 @@ t.test('-daemonize: a daemon that nobody waits for any more ends', async (t) => 
   const qmpWords = ['-qmp', `unix:${waited},server=on`, '-pidfile', pidfile];
   const { child, exit } = spawnDaemon(t, [...NONE, '-daemonize', ...qmpWords]);
   await eventually('it waits for a client', () => existsSync(waited));
+  const pid = Number(readFileSync(pidfile, 'utf8'));
+  t.teardown(() => {
+    if (existsSync(`/proc/${String(pid)}`)) process.kill(pid, 'SIGKILL');
+  });
   child.kill('SIGKILL');
   (await connectWhenUp(waited)).close();
   await exit;

@@ -106,7 +106,13 @@ t.test(
     };
     const first = await start();
     t.equal(existsSync(shm), true);
-    t.match(await run(t, words), { status: 1, err: /Address already in use/ });
+    const owner = `\\('${pidfile}', process ${String(first)}\\)`;
+    t.match(await run(t, words), {
+      status: 1,
+      err: new RegExp(`PID file: Cannot lock pid file: Resource temporarily .* ${owner}`),
+    });
+    const unnamed = words.slice(0, -2);
+    t.match(await run(t, unnamed), { status: 1, err: /Address already in use/ });
     const peer = await RawPeer.connect(t, path);
     await peer.told(4);
     process.kill(first, 'SIGKILL');
