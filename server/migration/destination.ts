@@ -1,4 +1,3 @@
-import { createReadStream } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { Socket } from 'node:net';
 import type { Machine } from '../machine/machine.js';
@@ -26,7 +25,7 @@ export class Destination {
   constructor(options: DestinationOptions) {
     this.#options = options;
     const { input, machine } = options;
-    this.#socket = input instanceof Socket ? input : undefined;
+    this.#socket = input instanceof Socket && input.writable ? input : undefined;
     this.#arrival = new Arrival({
       machine,
       answer: (bytes) => void this.#socket?.write(bytes),
@@ -97,7 +96,3 @@ export class Destination {
     this.#options.onEnd(false);
   }
 }
-
-/** Reads a file or a pipe by its descriptor or path. */
-export const readStream = (path: string, fd?: number): Readable =>
-  createReadStream(path, { highWaterMark: 1024 * 1024, ...(fd === undefined ? {} : { fd }) });

@@ -101,7 +101,7 @@ export class Migration {
     const source = new Outgoing({
       machine: this.#machine,
       progress: this.#outgoing,
-      open: () => openOutlet(address),
+      open: () => openOutlet(address, this.#machine.options.loadNative),
     });
     this.#source = source;
     this.#early?.(source);
@@ -163,7 +163,9 @@ export class Migration {
       const address = this.#open(uri, take, `unknown migration protocol: ${uri}`);
       const { openInlet } = await import('./ways.js');
       const { Destination } = await import('./destination.js');
-      const inlet = await openInlet(address, (input) => this.#receive(Destination, input));
+      const inlet = await openInlet(address, this.#machine.options.loadNative, (input) =>
+        this.#receive(Destination, input),
+      );
       // A connection may have come and failed before.
       if (this.#isListening) this.#inlet = inlet;
       else inlet.close();

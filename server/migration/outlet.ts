@@ -1,8 +1,8 @@
-import { randomUUID } from 'node:crypto';
-import { close, fsync, open, write } from 'node:fs';
-import { rename, rm } from 'node:fs/promises';
+import { close, write } from 'node:fs';
 import type { Socket } from 'node:net';
 import { promisify } from 'node:util';
+import type { LoadNative } from '../os/native.js';
+import { NewFile } from '../os/new-file.js';
 import { reasonOf } from '../transport/reason.js';
 
 /** Where the source sends its stream to. */
@@ -18,9 +18,14 @@ export interface Outlet {
    * @throws Error when it has failed
    */
   send(bytes: Buffer, onSent?: () => void): Promise<void> | undefined;
-  /** All that was sent is in its place for good. */
+  /** Resolves when all that was sent has been taken. @throws Error when it has failed */
+  flush(): Promise<void>;
+  /** After `flush`: all is in its place for good, and nothing follows. */
   finish(): Promise<void>;
-  /** Gives up: nothing is left behind. Safe to call twice, and after `finish`. */
+  /**
+   * Gives up: nothing is left behind, and whoever waits for room is told so. Safe to call twice, and
+   * after `finish`.
+   */
   abandon(): void;
 }
 
@@ -33,35 +38,42 @@ export interface OutletHandlers {
 /** Bytes that wait for the peer at most. */
 const HIGH_WATER = 4 * 1024 * 1024;
 
-/** A socket: the destination answers. */
+/** A socket, whose destination answers; or a pipe, where nobody does. */
 export class SocketOutlet implements Outlet {
-  readonly isTwoWay = true;
+  readonly isTwoWay: boolean;
   readonly #socket: Socket;
+  #onFailure: OutletHandlers['onFailure'] | undefined;
   #failure: string | undefined;
-  #drained: (() => void)[] = [];
+  /** Writes that have not been taken. */
+  #unsent = 0;
+  #waiting: (() => void)[] = [];
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, { isTwoWay = true }: { isTwoWay?: boolean } = {}) {
     this.#socket = socket;
-    socket.on('drain', () => this.#wake());
+    this.isTwoWay = isTwoWay;
   }
 
   listen({ onData, onFailure }: OutletHandlers): void {
-    const fail = (reason: string): void => {
-      if (this.#failure !== undefined) return;
-      this.#failure = reason;
-      onFailure(reason);
-      this.#wake();
-    };
+    this.#onFailure = onFailure;
     this.#socket.on('data', onData);
-    this.#socket.on('error', (error) => fail(`Unable to write to socket: ${reasonOf(error)}`));
-    this.#socket.on('end', () => fail('The destination closed the connection'));
-    this.#socket.on('close', () => fail('The connection was closed'));
+    this.#socket.on('error', (error) => this.#failToWrite(error));
+    this.#socket.on('end', () => this.#fail('The destination closed the connection'));
+    this.#socket.on('close', () => this.#fail('The connection was closed'));
     this.#socket.resume();
   }
   send(bytes: Buffer, onSent?: () => void): Promise<void> | undefined {
     this.#check();
-    this.#socket.write(bytes, onSent);
-    return this.#socket.writableLength <= HIGH_WATER ? undefined : this.#room();
+    this.#unsent++;
+    this.#socket.write(bytes, (error) => {
+      if (error) this.#failToWrite(error);
+      onSent?.();
+      if (--this.#unsent === 0) this.#wake();
+    });
+    return this.#socket.writableLength <= HIGH_WATER ? undefined : this.flush();
+  }
+  async flush(): Promise<void> {
+    if (this.#unsent > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    this.#check();
   }
   async finish(): Promise<void> {
     await new Promise<void>((resolve) => this.#socket.end(resolve));
@@ -70,60 +82,93 @@ export class SocketOutlet implements Outlet {
     if (this.#failure !== undefined) this.#socket.destroy();
     else {
       this.#failure = 'The migration was given up';
-      // Only TCP knows of resets; a UNIX socket just ends.
+      // Only TCP knows of resets; others just end.
       if (this.#socket.remotePort === undefined) this.#socket.destroy();
       else this.#socket.resetAndDestroy();
     }
     this.#wake();
   }
 
-  async #room(): Promise<void> {
-    await new Promise<void>((resolve) => this.#drained.push(resolve));
-    this.#check();
-  }
   #check(): void {
     if (this.#failure !== undefined) throw new Error(this.#failure);
   }
+  #failToWrite(error: Error): void {
+    this.#fail(`Unable to write to ${this.isTwoWay ? 'socket' : 'pipe'}: ${reasonOf(error)}`);
+  }
+  #fail(reason: string): void {
+    if (this.#failure !== undefined) return;
+    this.#failure = reason;
+    this.#onFailure?.(reason);
+    this.#wake();
+  }
   #wake(): void {
-    for (const wake of this.#drained.splice(0)) wake();
+    for (const wake of this.#waiting.splice(0)) wake();
   }
 }
 
-const file = {
-  open: promisify(open),
-  write: promisify(write),
-  sync: promisify(fsync),
-  close: promisify(close),
-};
+/** What a FileOutlet writes to; one call at a time. */
+interface Written {
+  /** @throws Error */
+  write(bytes: Buffer): Promise<void>;
+  /** Keeps what was written. @throws Error */
+  commit(): Promise<void>;
+  /** Also after a `commit`. Never fails. */
+  discard(): Promise<void>;
+}
 
-/** A file, which has its name only when it is complete; or a pipe. */
+/** A regular file: writing there never waits for anybody. */
 export class FileOutlet implements Outlet {
   readonly isTwoWay = false;
-  readonly #fd: number;
-  readonly #names: { readonly partial: string; readonly path: string } | undefined;
-  #isOpen = true;
-  /** Writes that are under way; they are made one after the other. */
+  readonly #file: Written;
+  /** What is under way; one thing is done after the other. */
   #last: Promise<void> = Promise.resolve();
   #failure: Error | undefined;
   #waiting = 0;
 
-  private constructor(fd: number, names?: { partial: string; path: string }) {
-    this.#fd = fd;
-    this.#names = names;
+  private constructor(file: Written) {
+    this.#file = file;
   }
 
-  /** @throws Error when no file can be made beside `path` */
-  static async create(path: string): Promise<FileOutlet> {
-    const partial = `${path}.${randomUUID().slice(0, 8)}.partial`;
-    try {
-      return new FileOutlet(await file.open(partial, 'wx', 0o600), { partial, path });
-    } catch (error) {
-      throw new Error(`Failed to create '${path}': ${reasonOf(error)}`, { cause: error });
-    }
+  /**
+   * A file that has its name when it is complete, in place of a regular file that has it.
+   *
+   * @throws Error when no file can be made there, or something else has that name
+   */
+  static async create(path: string, loadNative: LoadNative): Promise<FileOutlet> {
+    const explained = async <T>(work: Promise<T>): Promise<T> => {
+      try {
+        return await work;
+      } catch (error) {
+        throw new Error(`Failed to create '${path}': ${reasonOf(error)}`, { cause: error });
+      }
+    };
+    const file = await explained(NewFile.create(path, loadNative));
+    let position = 0;
+    return new FileOutlet({
+      write: async (bytes) => {
+        await file.write(bytes, position);
+        position += bytes.length;
+      },
+      commit: () => explained(file.commit()),
+      discard: () => file.discard(),
+    });
   }
-  /** @param fd a pipe or an open file, taken over; it is written from where it stands */
+  /** @param fd an open regular file, taken over; it is written from where it stands */
   static adopt(fd: number): FileOutlet {
-    return new FileOutlet(fd);
+    let isOpen = true;
+    const end = async (): Promise<void> => {
+      if (!isOpen) return;
+      isOpen = false;
+      await closeFile(fd);
+    };
+    return new FileOutlet({
+      write: async (bytes) => {
+        for (let done = 0; done < bytes.length;)
+          done += (await writeFile(fd, bytes.subarray(done))).bytesWritten;
+      },
+      commit: end,
+      discard: () => end().catch(() => undefined),
+    });
   }
 
   listen(): void {
@@ -133,41 +178,32 @@ export class FileOutlet implements Outlet {
     if (this.#failure !== undefined) throw this.#failure;
     this.#waiting += bytes.length;
     this.#last = this.#last.then(() => this.#write(bytes)).then(onSent);
-    return this.#waiting <= HIGH_WATER ? undefined : this.#settled();
+    return this.#waiting <= HIGH_WATER ? undefined : this.flush();
   }
-  async finish(): Promise<void> {
-    await this.#settled();
-    if (this.#names !== undefined) await file.sync(this.#fd);
-    this.#isOpen = false;
-    await file.close(this.#fd);
-    if (this.#names !== undefined) await rename(this.#names.partial, this.#names.path);
-  }
-  abandon(): void {
-    this.#failure ??= new Error('The migration was given up');
-    const wasOpen = this.#isOpen;
-    this.#isOpen = false;
-    void this.#last.then(() => this.#discard(wasOpen));
-  }
-
-  async #discard(wasOpen: boolean): Promise<void> {
-    // Whatever is left is harmless: nobody knows its name.
-    if (wasOpen) await file.close(this.#fd).catch(() => undefined);
-    if (this.#names !== undefined) await rm(this.#names.partial, { force: true });
-  }
-  async #settled(): Promise<void> {
+  async flush(): Promise<void> {
     await this.#last;
     if (this.#failure !== undefined) throw this.#failure;
   }
+  async finish(): Promise<void> {
+    const committed = this.flush().then(() => this.#file.commit());
+    this.#last = committed.catch(() => undefined);
+    await committed;
+  }
+  abandon(): void {
+    this.#failure ??= new Error('The migration was given up');
+    this.#last = this.#last.then(() => this.#file.discard());
+  }
+
   async #write(bytes: Buffer): Promise<void> {
     this.#waiting -= bytes.length;
     if (this.#failure !== undefined) return;
     try {
-      for (let done = 0; done < bytes.length;) {
-        const rest = bytes.subarray(done);
-        done += (await file.write(this.#fd, rest)).bytesWritten;
-      }
+      await this.#file.write(bytes);
     } catch (error) {
       this.#failure = new Error(`Unable to write: ${reasonOf(error)}`, { cause: error });
     }
   }
 }
+
+const writeFile = promisify(write);
+const closeFile = promisify(close);

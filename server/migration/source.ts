@@ -291,6 +291,8 @@ export class Outgoing {
     await this.#answer(FRAME.RUNS);
   }
   async #complete(outlet: Outlet): Promise<void> {
+    await outlet.flush();
+    this.#check();
     this.#isCommitted = true;
     await outlet.finish();
   }

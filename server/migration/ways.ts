@@ -1,10 +1,10 @@
-import { fstatSync } from 'node:fs';
-import { Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
+import type { LoadNative } from '../os/native.js';
 import { connectTcp, listenTcp } from '../transport/tcp.js';
 import { connectUnix, listenUnix, type Endpoint } from '../transport/unix.js';
 import type { Address } from './address.js';
-import { readStream } from './destination.js';
+import { descriptorInput, descriptorOutlet, fileInput } from './descriptor.js';
 import { FileOutlet, SocketOutlet, type Outlet } from './outlet.js';
 
 /** An address whose descriptor, if it has one, was taken from the monitor. */
@@ -12,12 +12,12 @@ export type Opened =
   Exclude<Address, { kind: 'fd' }> | { readonly kind: 'fd'; readonly fd: number };
 
 /** The way of an outgoing migration. @throws Error with a sentence */
-export const openOutlet = async (address: Opened): Promise<Outlet> => {
+export const openOutlet = async (address: Opened, loadNative: LoadNative): Promise<Outlet> => {
   switch (address.kind) {
     case 'file':
-      return FileOutlet.create(address.path);
+      return FileOutlet.create(address.path, loadNative);
     case 'fd':
-      return fdOutlet(address.fd);
+      return descriptorOutlet(address.fd, loadNative);
     case 'unix':
     case 'tcp':
       return new SocketOutlet(await connected(address));
@@ -33,9 +33,6 @@ const connected = async (address: Opened & { kind: 'unix' | 'tcp' }): Promise<So
   if (socket === undefined) throw new Error('the connection was closed');
   return socket;
 };
-
-const fdOutlet = (fd: number): Outlet =>
-  fstatSync(fd).isSocket() ? new SocketOutlet(new Socket({ fd })) : FileOutlet.adopt(fd);
 
 /** What listens for an incoming migration, or reads it. */
 export interface Inlet {
@@ -55,6 +52,7 @@ export interface Inlet {
  */
 export const openInlet = async (
   address: Opened,
+  loadNative: LoadNative,
   onInput: (input: Readable) => void,
 ): Promise<Inlet> => {
   switch (address.kind) {
@@ -69,14 +67,10 @@ export const openInlet = async (
       return listening(endpoint, { type: 'inet', host, port });
     }
     case 'file':
-      onInput(readStream(address.path));
+      onInput(await fileInput(address.path));
       return { address: undefined, close: () => undefined };
     case 'fd':
-      onInput(
-        fstatSync(address.fd).isSocket()
-          ? new Socket({ fd: address.fd })
-          : readStream('', address.fd),
-      );
+      onInput(descriptorInput(address.fd, loadNative));
       return { address: undefined, close: () => undefined };
   }
 };

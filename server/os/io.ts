@@ -54,6 +54,8 @@ export interface IoCalls {
   lockRange(fd: number, type: LockType, start: bigint, length: bigint): number;
   /** Whether another open file has a lock in a byte range. @throws HostError */
   isRangeLocked(fd: number, start: bigint, length: bigint): boolean;
+  /** Whether a socket has somebody at the other end: it does not listen, for one. */
+  isConnected(fd: number): boolean;
   /** Who is at the other end of a UNIX socket. @throws HostError */
   peerCredentials(fd: number): PeerCredentials;
 }
@@ -241,6 +243,7 @@ export const bindIo = (libc: Libc): IoCalls => {
   const socketpair = libc.call('socketpair', ['int', 'int', 'int', 'void *']);
   const eventfd = libc.call('eventfd', ['uint', 'int']);
   const fcntl = libc.call('fcntl', ['int', 'int', 'long']);
+  const getpeername = libc.call('getpeername', ['int', 'void *', 'void *']);
   const getsockopt = libc.call('getsockopt', ['int', 'int', 'int', 'void *', 'void *']);
   const { address, bytes } = libc.block(16);
   return {
@@ -254,6 +257,11 @@ export const bindIo = (libc: Libc): IoCalls => {
     },
     setNonBlocking: (fd) => void check(fcntl(fd, F_SETFL, files.O_NONBLOCK)),
     eventfd: () => check(eventfd(0, EFD_NONBLOCK_CLOEXEC)),
+    isConnected: (fd) => {
+      // Of the address itself, nothing is wanted.
+      bytes.writeUInt32LE(0, 12);
+      return getpeername(fd, address, address + 12n) === 0;
+    },
     peerCredentials: (fd) => {
       bytes.writeUInt32LE(12, 12);
       check(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, address, address + 12n));

@@ -9,6 +9,7 @@ const REASONS: Readonly<Record<string, string>> = {
   EROFS: 'Read-only file system',
   EBADF: 'Bad file descriptor',
   ENOTSOCK: 'Socket operation on non-socket',
+  EPIPE: 'Broken pipe',
   EINVAL: 'Invalid argument',
   EADDRNOTAVAIL: 'Cannot assign requested address',
   EHOSTUNREACH: 'No route to host',

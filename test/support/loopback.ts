@@ -34,6 +34,9 @@ class Loopback implements Outlet {
       this.#arrival.abandon();
     }
   }
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
   finish(): Promise<void> {
     return Promise.resolve();
   }

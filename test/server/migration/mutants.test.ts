@@ -38,6 +38,9 @@ class Tape implements Outlet {
   send(bytes: Buffer): undefined {
     this.#bytes.push(Buffer.from(bytes));
   }
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
   finish(): Promise<void> {
     return Promise.resolve();
   }

@@ -37,6 +37,9 @@ class Eager implements Outlet {
     this.#reader.push(bytes);
     onSent?.();
   }
+  flush(): Promise<void> {
+    return Promise.resolve();
+  }
   finish(): Promise<void> {
     return Promise.resolve();
   }
