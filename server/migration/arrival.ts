@@ -101,15 +101,19 @@ export class Arrival {
     this.#release?.();
     this.#options.machine.runState.arrive(this.#status);
   }
-  /** Gives everything back: devices are as they were, the memory that was written is zero. */
-  abandon(): void {
+  /**
+   * Gives everything back: devices are as they were, the memory that was written is zero. Devices are
+   * held until that is done.
+   */
+  async abandon(): Promise<void> {
     this.#stage = 'over';
-    if (this.#release === undefined) return;
+    const release = this.#release;
+    this.#release = undefined;
+    if (release === undefined) return;
     for (const { device } of this.#entries) device.handover?.abandon();
     this.#undo?.();
-    this.#memory?.clear();
-    this.#release();
-    this.#release = undefined;
+    await this.#memory?.clear();
+    release();
   }
 
   #answer(bytes: Buffer): void {

@@ -21,6 +21,8 @@ export class Destination {
   /** Undefined for a stream that nobody answers. */
   readonly #socket: Socket | undefined;
   #isOver = false;
+  /** What takes back all that came. */
+  #givenBack: Promise<void> | undefined;
 
   constructor(options: DestinationOptions) {
     this.#options = options;
@@ -39,9 +41,12 @@ export class Destination {
     input.resume();
   }
 
-  /** Gives up: nothing is left behind. Without effect once the machine is here. */
-  abandon(reason: string): void {
+  /**
+   * Gives up: nothing is left behind when it resolves. Without effect once the machine is here.
+   */
+  async abandon(reason: string): Promise<void> {
     this.#fail(reason);
+    await this.#givenBack;
   }
 
   #receive(bytes: Buffer): void {
@@ -91,7 +96,11 @@ export class Destination {
       // What is still on its way is read, so that the reason is not lost with a reset.
       this.#socket.resume();
     } else this.#options.input.destroy();
-    this.#arrival.abandon();
+    this.#givenBack = this.#giveBack(reason);
+  }
+  /** It has failed when the next one may come. */
+  async #giveBack(reason: string): Promise<void> {
+    await this.#arrival.abandon();
     this.#options.progress.become('failed', reason);
     this.#options.onEnd(false);
   }

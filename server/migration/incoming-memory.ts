@@ -1,6 +1,7 @@
 import { refused } from '../../schema/error.js';
 import { DIRTY_PAGE } from '../../devices/core/dirty-log.js';
 import type { HostMemory } from '../../devices/core/host-memory.js';
+import { clearMemory } from '../machine/clear-memory.js';
 import { blockName, sharedObject, type Block } from './memories.js';
 import type { Shape } from './shape.js';
 import { MAX_ZEROS, PLACE_BYTES } from './stream.js';
@@ -64,10 +65,16 @@ export class IncomingMemory {
     this.#written.add(block);
     zero(block.memory(), offset, length);
   }
-  /** Takes everything back that was written, but for memory that the source has, too. */
-  clear(): void {
-    for (const block of this.#written)
-      if (block.isThere() && !this.#lasting.has(block)) zero(block.memory(), 0n, block.size);
+  /**
+   * Takes everything back that was written, while others are served; but for memory that the source
+   * has, too.
+   */
+  async clear(): Promise<void> {
+    for (const block of this.#written) {
+      const { size: end, isThere } = block;
+      if (!isThere() || this.#lasting.has(block)) continue;
+      await clearMemory({ memory: block.memory(), start: 0n, end, isThere });
+    }
     this.#written.clear();
   }
 

@@ -211,9 +211,10 @@ export class Migration {
   /** The machine ends: nothing is under way afterwards. Safe to call twice. */
   async close(): Promise<void> {
     this.#inlet?.close();
-    this.#destination?.abandon('The machine ended');
+    const givenBack = this.#destination?.abandon('The machine ended');
     this.#early = (source) => source.quit();
     if (this.#outgoing.isUnderWay) this.#source?.quit();
     await this.#running;
+    await givenBack;
   }
 }

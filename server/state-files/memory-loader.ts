@@ -1,13 +1,8 @@
-import { setImmediate } from 'node:timers/promises';
 import type { HostMemory } from '../../devices/core/host-memory.js';
 import type { OwnMemory } from '../../devices/core/own-memory.js';
+import { clearMemory } from '../machine/clear-memory.js';
 import { MemoryGone } from './block-writer.js';
 import type { Piece } from './block-reader.js';
-
-const PIECE = 1 << 20;
-/** Bytes that are cleared at a time. */
-const CLEARED = 1n << 30n;
-const ZEROS = new Uint8Array(PIECE);
 
 /** Puts the pieces of a saved state into memory; what lies between them becomes zero. */
 export class MemoryLoader {
@@ -48,33 +43,12 @@ export class MemoryLoader {
 
   /** Everything from the last piece up to `end`; what has no storage is left alone. */
   async #zero(end: bigint): Promise<void> {
-    const memory = this.#current;
-    while (this.#end < end) {
+    const isThere = (): boolean => {
       this.#check();
-      const range = memory.stored === undefined ? WHOLE(memory) : memory.stored(this.#end);
-      if (range === undefined || range.start >= end) break;
-      const start = range.start > this.#end ? range.start : this.#end;
-      const stop = least(range.end, end, start + CLEARED);
-      if (stop > start && memory.clear?.(start, stop - start) !== true)
-        await this.#write(start, stop);
-      this.#end = stop;
-      // Others are served.
-      await setImmediate();
-    }
+      return true;
+    };
+    const range = { memory: this.#current, start: this.#end, end, isThere };
+    if (!(await clearMemory(range))) throw new MemoryGone();
     this.#end = end;
   }
-  async #write(start: bigint, end: bigint): Promise<void> {
-    for (let at = start; at < end; at += BigInt(PIECE)) {
-      this.#check();
-      const left = end - at;
-      const zeros = left < BigInt(PIECE) ? ZEROS.subarray(0, Number(left)) : ZEROS;
-      if (!this.#current.write(at, zeros)) throw new MemoryGone();
-      await setImmediate();
-    }
-  }
 }
-
-const least = (...values: [bigint, bigint, bigint]): bigint =>
-  values.reduce((a, b) => (a < b ? a : b));
-
-const WHOLE = ({ size }: HostMemory): { start: bigint; end: bigint } => ({ start: 0n, end: size });

@@ -31,7 +31,7 @@ class Loopback implements Outlet {
       this.#arrival.push(bytes);
     } catch (error) {
       this.#arrival.refuse(error instanceof Error ? error.message : String(error));
-      this.#arrival.abandon();
+      void this.#arrival.abandon();
     }
   }
   flush(): Promise<void> {
@@ -41,7 +41,7 @@ class Loopback implements Outlet {
     return Promise.resolve();
   }
   abandon(): void {
-    this.#arrival.abandon();
+    void this.#arrival.abandon();
   }
   /** A source that has just spoken listens in the next turn. */
   #answer(bytes: Buffer): void {

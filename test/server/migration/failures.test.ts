@@ -1,9 +1,9 @@
-import { writeFileSync } from 'node:fs';
+import { statSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { FRAME, FrameReader, FrameWriter, preamble } from '../../../server/migration/stream.js';
-import { privateFolder, type Cleanup } from '../../support/daemon.js';
+import { eventually, privateFolder, type Cleanup } from '../../support/daemon.js';
 import {
   becomes,
   migrate,
@@ -378,4 +378,39 @@ t.test('quit in the middle', async (t) => {
   await statusIs(b.qmp, 'failed');
   t.equal(await runStatus(b), 'inmigrate');
   t.equal(await b.qtest.value(`readq ${String(AT)}`), 0n);
+});
+
+/** Waits in its last phase; all its memory is in a file at the destination. */
+const paused = async (t: Cleanup): Promise<{ a: Host; b: Host; uri: string; path: string }> => {
+  const path = join(privateFolder(t), 'memory');
+  const words = (where: string): string[] => [
+    ...['-object', `memory-backend-file,id=m,size=128M,share=on,mem-path=${where}`],
+    ...['-machine', 'pc,memory-backend=m', '-m', '128M'],
+  ];
+  const a = await startHost(t, words(`${path}-a`));
+  const b = await startHost(t, [...words(path), '-incoming', 'defer']);
+  const uri = `unix:${path}.sock`;
+  await a.qtest.ask(`memset ${String(AT)} 0x4000000 0x5a`);
+  await setCapabilities(a.qmp, ['pause-before-switchover']);
+  await fast(a);
+  await b.qmp.execute('migrate-incoming', { uri });
+  await a.qmp.execute('migrate', { uri });
+  await statusIs(a.qmp, 'pre-switchover');
+  await statusIs(b.qmp, 'active');
+  await eventually('much has come', () => statSync(path).blocks > 0x3000000 / 512);
+  return { a, b, uri, path };
+};
+
+t.test('what had come loses its storage before another one may come', async (t) => {
+  const { a, b, uri, path } = await paused(t);
+  await a.qmp.execute('migrate_cancel');
+  await statusIs(b.qmp, 'failed');
+  t.equal(statSync(path).blocks, 0);
+  t.strictSame(await b.qmp.execute('migrate-incoming', { uri }), {});
+});
+
+t.test('a machine that ends meanwhile takes back what had come', async (t) => {
+  const { b, path } = await paused(t);
+  await b.daemon.stop();
+  t.equal(statSync(path).blocks, 0);
 });
