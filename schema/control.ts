@@ -178,16 +178,16 @@ export const YankInstance = union('YankInstance', {
   },
 });
 export const yank = command('yank', {
-  doc: 'Cut connections that hang. There are none here, so every instance is not found.',
+  doc: 'Cut connections that hang, as if their peers had gone: all of the instances, or none when one is not found.',
   since: '0.1',
   allowOob: true,
-  args: { instances: arr(YankInstance, 'the connections') },
+  args: { instances: arr(YankInstance, 'what has the connections') },
 });
 export const queryYank = command('query-yank', {
-  doc: 'List the connections that yank can cut.',
+  doc: 'List what has connections that yank can cut: socket character devices, and a migration.',
   since: '0.1',
   allowOob: true,
-  returns: arr(YankInstance, 'always empty'),
+  returns: arr(YankInstance, 'in order of their coming'),
 });
 export const migrateRecover = command('migrate-recover', {
   doc: 'Provide a new channel to a paused incoming migration.',

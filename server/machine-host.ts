@@ -18,6 +18,7 @@ import type { RootLog } from './log.js';
 import type { Machine } from './machine/machine.js';
 import { describeMachine } from './machine/report.js';
 import { Turn } from './machine/turn.js';
+import { YankInstances } from './machine/yank-instances.js';
 import type { InheritedDescriptors } from './os/inherited-descriptors.js';
 import type { LoadNative } from './os/native.js';
 import { Monitor } from './session/monitor.js';
@@ -75,12 +76,13 @@ export class MachineHost {
   #building: Promise<void> | undefined;
   #qtest: QtestServer | undefined;
   readonly #turn = new Turn();
+  readonly #yanks = new YankInstances();
 
   constructor(options: MachineHostOptions) {
     this.#options = options;
     this.name = options.config.name;
     const { loadNative: native, limits, log } = options;
-    this.#chardevs = new CharTable({ native, limits, log });
+    this.#chardevs = new CharTable({ native, limits, log, yanks: this.#yanks });
     this.#events = new EventHub({ ringSize: options.limits['event-ring'] });
     this.#feed = new EventFeed(this.#events, options.limits['event-bytes']);
     const dispatcher = new Dispatcher({
@@ -127,6 +129,7 @@ export class MachineHost {
         hostMemory,
         eventNotifiers,
         chardevs: this.#chardevs,
+        yanks: this.#yanks,
         sharedObjects,
         inherited,
         turn: this.#turn,

@@ -10,6 +10,8 @@ export interface CharBackend {
   readonly properties: Readonly<Record<string, QomProperty>>;
   /** Makes a socket the peer (`add_client`). Absent: never possible. */
   readonly adopt?: (fd: number) => void;
+  /** Disconnects whoever is connected (`yank`); who may come again does. Absent: nobody ever is. */
+  readonly cut?: () => void;
   /** Safe to call twice. */
   close(): void | Promise<void>;
 }

@@ -79,6 +79,11 @@ export class ByteChannel {
     };
   }
 
+  /** Disconnects the peer; the next one that waits takes its place. */
+  cut(): void {
+    this.#peer?.destroy();
+  }
+
   /** Disconnects everybody. Safe to call twice. */
   close(): void {
     this.#isClosed = true;

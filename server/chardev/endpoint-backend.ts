@@ -17,6 +17,7 @@ export const endpointBackend = ({ kind }: MonitorEndpoint, opened: OpenEndpoint)
     },
     properties,
     ...(opened.adopt && { adopt: (fd: number) => opened.adopt?.(fd) }),
+    ...(opened.cut && { cut: () => opened.cut?.() }),
     close: () => opened.close(),
   };
 };

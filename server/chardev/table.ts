@@ -3,6 +3,7 @@ import type { Log } from '../../devices/core/device.js';
 import { refused } from '../../schema/error.js';
 import type { Limits } from '../limits.js';
 import { QomObject } from '../machine/qom.js';
+import type { YankInstances } from '../machine/yank-instances.js';
 import type { LoadNative } from '../os/native.js';
 import type { CharBackend } from './backend.js';
 import type { ByteChannel } from './byte-channel.js';
@@ -12,6 +13,7 @@ export interface CharServices {
   readonly native: LoadNative;
   readonly limits: Limits;
   readonly log: Log;
+  readonly yanks: YankInstances;
 }
 
 /** One character device and who uses it. */
@@ -30,6 +32,8 @@ export class CharTable implements CharDevices {
   readonly services: CharServices;
   readonly #chardevs = new Map<string, Chardev>();
   readonly #claimed = new Set<Chardev>();
+  /** Takes one off the list of what can be yanked. */
+  readonly #unlist = new Map<Chardev, () => void>();
   #isClosed = false;
 
   constructor(services: CharServices) {
@@ -54,6 +58,7 @@ export class CharTable implements CharDevices {
       object.addProperty(name, property);
     this.container.addChild(id, object);
     this.#chardevs.set(id, chardev);
+    this.#list(chardev);
   }
 
   get(id: string): Chardev | undefined {
@@ -67,7 +72,7 @@ export class CharTable implements CharDevices {
     if (this.isUsed(chardev)) throw refused(`Chardev '${id}' is busy`);
     this.#chardevs.delete(id);
     this.container.children.get(id)?.unparent();
-    await close(chardev);
+    await this.#close(chardev);
   }
 
   claim(id: string, property: string): CharFrontEnd {
@@ -93,7 +98,22 @@ export class CharTable implements CharDevices {
     this.#isClosed = true;
     const all = this.list();
     this.#chardevs.clear();
-    for (const chardev of all) await close(chardev);
+    for (const chardev of all) await this.#close(chardev);
+  }
+
+  /** As QEMU: of a device's one the peer is cut, and who waits is served next. */
+  #list(chardev: Chardev): void {
+    const { backend, channel, id } = chardev;
+    const { cut } = backend;
+    if (cut === undefined) return;
+    const instance = { type: 'chardev', id } as const;
+    const unlist = this.services.yanks.add(instance, channel ? () => channel.cut() : cut);
+    this.#unlist.set(chardev, unlist);
+  }
+  async #close(chardev: Chardev): Promise<void> {
+    this.#unlist.get(chardev)?.();
+    this.#unlist.delete(chardev);
+    await close(chardev);
   }
 }
 

@@ -51,10 +51,8 @@ export const controlHandlers = (services: ControlServices): ControlHandlers => (
     client.closeAfterReply();
   },
   'query-native': () => services.native(),
-  yank: ({ instances }) => {
-    if (instances.length > 0) throw new QmpError('DeviceNotFound', 'Instance not found');
-  },
-  'query-yank': () => [],
+  yank: ({ instances }, { machine }) => machine.options.yanks.cut(instances),
+  'query-yank': (_, { machine }) => machine.options.yanks.list(),
   'migrate-recover': () => {
     throw refused('Migrate recover can only be run when postcopy is paused.');
   },

@@ -17,6 +17,7 @@ import type { DeviceRequest } from './device-table.js';
 import { Machine } from './machine.js';
 import type { Turn } from './turn.js';
 import { TypeRegistry } from './type-registry.js';
+import type { YankInstances } from './yank-instances.js';
 
 export interface BuildOptions {
   readonly log: RootLog;
@@ -25,6 +26,7 @@ export interface BuildOptions {
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharTable;
+  readonly yanks: YankInstances;
   readonly sharedObjects: SharedObjects;
   readonly inherited: InheritedDescriptors;
   readonly turn: Turn;

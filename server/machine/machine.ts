@@ -46,6 +46,7 @@ import type { LoadNative } from '../os/native.js';
 import type { Turn } from './turn.js';
 import type { TypeRegistry } from './type-registry.js';
 import { VirtualClock, type ClockDriver } from './virtual-clock.js';
+import type { YankInstances } from './yank-instances.js';
 
 export const GUEST_POLICIES = ['manual', 'accept', 'reject'] as const;
 export type GuestPolicy = (typeof GUEST_POLICIES)[number];
@@ -88,6 +89,7 @@ export interface MachineOptions {
   readonly hostMemory: HostMemoryService;
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharTable;
+  readonly yanks: YankInstances;
   readonly sharedObjects: SharedObjects;
   readonly inherited: InheritedDescriptors;
   readonly log: RootLog;

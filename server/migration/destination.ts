@@ -49,6 +49,11 @@ export class Destination {
     await this.#givenBack;
   }
 
+  /** The connection ends as if the source had gone. Without effect on a file or a pipe. */
+  cut(): void {
+    this.#socket?.destroy();
+  }
+
   #receive(bytes: Buffer): void {
     if (this.#isOver) return;
     try {

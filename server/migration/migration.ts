@@ -36,6 +36,8 @@ export class Migration {
   /** What came while the source was still being set up. */
   #early: ((source: Outgoing) => void) | undefined;
   #running: Promise<void> | undefined;
+  /** Takes the incoming migration off the list of what can be yanked. */
+  #unlist: () => void = () => undefined;
   #inlet: Inlet | undefined;
   #isListening = false;
   #destination: Destination | undefined;
@@ -76,10 +78,12 @@ export class Migration {
     this.#source = undefined;
     this.#early = undefined;
     this.#outgoing.become('setup');
+    const unlist = this.#list(() => this.#source?.cut());
     try {
       const address = this.#open(uri, take, "Parameter 'uri' expects a valid migration protocol");
-      this.#running = this.#send(address);
+      this.#running = this.#send(address).finally(unlist);
     } catch (error) {
+      unlist();
       this.#outgoing.become('failed', error instanceof Error ? error.message : undefined);
       throw error;
     }
@@ -159,6 +163,7 @@ export class Migration {
       );
     this.#isListening = true;
     this.#incoming.become('setup');
+    this.#unlist = this.#list(() => this.#destination?.cut());
     try {
       const address = this.#open(uri, take, `unknown migration protocol: ${uri}`);
       const { openInlet } = await import('./ways.js');
@@ -171,6 +176,7 @@ export class Migration {
       else inlet.close();
     } catch (error) {
       this.#isListening = false;
+      this.#unlist();
       this.#incoming.clear();
       throw refused(error instanceof Error ? error.message : String(error), error);
     }
@@ -190,12 +196,17 @@ export class Migration {
   #received(isHere: boolean): void {
     this.#destination = undefined;
     this.#isListening = false;
+    this.#unlist();
     this.#inlet?.close();
     this.#inlet = undefined;
     if (isHere) this.gate.open();
     else this.gate.refuse(AWAY);
   }
 
+  /** As QEMU: a migration can be yanked from its command on, but is cut only once it is connected. */
+  #list(cut: () => void): () => void {
+    return this.#machine.options.yanks.add({ type: 'migration' }, cut);
+  }
   #open(uri: string, take: TakeDescriptor | undefined, unknown: string): Opened {
     const address = parseAddress(uri);
     if (address === undefined) throw refused(unknown);

@@ -22,6 +22,8 @@ export interface Outlet {
   flush(): Promise<void>;
   /** After `flush`: all is in its place for good, and nothing follows. */
   finish(): Promise<void>;
+  /** Cuts the connection, as if the peer had gone. Without effect on a file or a pipe. */
+  cut(): void;
   /**
    * Gives up: nothing is left behind, and whoever waits for room is told so. Safe to call twice, and
    * after `finish`.
@@ -77,6 +79,9 @@ export class SocketOutlet implements Outlet {
   }
   async finish(): Promise<void> {
     await new Promise<void>((resolve) => this.#socket.end(resolve));
+  }
+  cut(): void {
+    this.#socket.destroy();
   }
   abandon(): void {
     if (this.#failure !== undefined) this.#socket.destroy();
@@ -179,6 +184,9 @@ export class FileOutlet implements Outlet {
     this.#waiting += bytes.length;
     this.#last = this.#last.then(() => this.#write(bytes)).then(onSent);
     return this.#waiting <= HIGH_WATER ? undefined : this.flush();
+  }
+  cut(): void {
+    // As QEMU: only sockets are cut.
   }
   async flush(): Promise<void> {
     await this.#last;

@@ -94,6 +94,10 @@ export class Outgoing {
     if (!this.#isCommitted) this.#options.progress.become('cancelling');
     this.#giveUp('The machine ended');
   }
+  /** The connection, if there is one yet, ends as if the destination had gone. */
+  cut(): void {
+    this.#outlet?.cut();
+  }
   /** Ends the wait before the switch-over. */
   proceed(): void {
     this.#continue?.();

@@ -23,6 +23,8 @@ export interface OpenEndpoint {
   readonly address: JsonObject | undefined;
   /** Takes over a connected socket as one more client; absent where that cannot be. */
   readonly adopt?: (fd: number) => void;
+  /** Closes all connections at once, and goes on as if the peers had gone; absent: of no socket. */
+  readonly cut?: () => void;
 }
 
 /**

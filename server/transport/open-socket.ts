@@ -13,7 +13,7 @@ export class OpenSocket implements OpenEndpoint {
   readonly firstClient?: Promise<void>;
   readonly #endpoint: SocketEndpoint;
   readonly #options: EndpointOptions;
-  readonly #sockets = new Set<Socket>();
+  readonly #connections = new Map<Socket, Connection>();
   readonly #adopted = new WeakSet<Socket>();
   #arrived: () => void = () => undefined;
   #open: Endpoint | undefined;
@@ -53,14 +53,18 @@ export class OpenSocket implements OpenEndpoint {
     });
   }
 
+  cut(): void {
+    for (const connection of [...this.#connections.values()]) connection.destroy();
+  }
+
   get connected(): boolean {
-    return this.#sockets.size > 0;
+    return this.#connections.size > 0;
   }
 
   /** As QEMU shows it: where it met the newest client, or where it waits for one. */
   get filename(): string {
     const server = this.#isListening ? ',server=on' : '';
-    const socket = [...this.#sockets].at(-1);
+    const socket = [...this.#connections.keys()].at(-1);
     if (socket === undefined) return `disconnected:${this.#written}${server}`;
     const { localAddress, localPort, remoteAddress, remotePort } = socket;
     if (localAddress === undefined) return `unix:${this.#localPath(socket)}${server}`;
@@ -112,9 +116,9 @@ export class OpenSocket implements OpenEndpoint {
   }
 
   readonly #onConnection = (connection: Connection, socket: Socket): void => {
-    this.#sockets.add(socket);
+    this.#connections.set(socket, connection);
     socket.once('close', () => {
-      this.#sockets.delete(socket);
+      this.#connections.delete(socket);
       if (!this.#isListening) this.#tryAgain();
     });
     this.#options.onConnection(connection);

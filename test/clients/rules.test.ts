@@ -177,7 +177,7 @@ t.test('rule 12: what runs out of band overtakes what is still under way', async
   const plug =
     '{"execute":"device_add","arguments":{"driver":"pci-bridge","id":"b","chassis_nr":1},';
   client.send(`${plug}"id":1}{"execute":"query-name","id":2}{"exec-oob":"query-yank","id":"oob"}`);
-  t.equal(await client.line(), '{"return": [], "id": "oob"}');
+  t.match(parse(await client.line()), { return: [{ type: 'chardev' }], id: 'oob' });
   t.strictSame([parse(await client.line())['id'], parse(await client.line())['id']], [1, 2]);
   client.send('{"exec-oob":"yank","arguments":{"instances":[]},"id":"yank"}');
   t.equal(await client.line(), '{"return": {}, "id": "yank"}');

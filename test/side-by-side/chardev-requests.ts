@@ -13,6 +13,10 @@ const named = (str: Json): Json => ({ type: 'fd', data: { str } });
 const socket = (id: Json, addr: Json, more: Members = {}): Step =>
   add(id, 'socket', { addr, ...more });
 const all = ask('query-chardev');
+const yank = (...instances: Json[]): Step => ask('yank', { instances });
+const yankable = ask('query-yank');
+const chardev = (id: Json): Json => ({ type: 'chardev', id });
+const MIGRATION = { type: 'migration' };
 
 const NONE = '<dir>/none';
 const HERE = '<dir>/here';
@@ -40,6 +44,25 @@ const misshapen = [
   ask('chardev-send-break'),
   ask('query-chardev', { id: 'x' }),
   ask('query-chardev-backends', { id: 'x' }),
+];
+
+/** Instances that are not there, or are none; nothing is cut. */
+const unyankable = [
+  ask('yank'),
+  ask('yank', { instances: 'c' }),
+  ask('query-yank', { id: 'x' }),
+  yank('c'),
+  yank({}),
+  yank({ id: 'c' }),
+  yank({ type: 'chardev' }),
+  yank({ type: 'nosuch' }),
+  yank({ type: 'migration', id: 'c' }),
+  yank({ type: 'block-node', id: 'c' }),
+  yank({ type: 'block-node', 'node-name': 'c' }),
+  ...['n', 'n0', 'zz', ''].map((id) => yank(chardev('c'), chardev(id))),
+  yank(MIGRATION, chardev('c')),
+  yank(chardev('c'), MIGRATION),
+  yank(),
 ];
 
 const impossible = [
@@ -87,9 +110,16 @@ export const chardevScenarios: readonly Scenario[] = [
       socket('r', unix(NONE), { ...client, reconnect: 60n }),
       all,
       get('/chardevs/r', 'connected'),
+      yankable,
+      ...unyankable,
+      get('/chardevs/c', 'connected'),
+      yank(chardev('r')),
+      yank(chardev('c'), { id: 's', type: 'chardev' }, chardev('c')),
+      yankable,
       ...['n', 's', 'c', 'zz', ''].map(sendBreak),
       ...['compat_monitor0', 'n', 'n', 's', 'c', 'r', 'zz', ''].map(remove),
       all,
+      yankable,
       list('/chardevs'),
     ],
   },

@@ -2,6 +2,7 @@ import type { Json } from './client.js';
 import { ask, bare, type Scenario, type Step } from './requests.js';
 
 const query = ask('query-migrate-parameters');
+const yank = ask('yank', { instances: [{ type: 'migration' }] });
 const set = (given: { readonly [key: string]: Json }): Step => ask('migrate-set-parameters', given);
 
 /** Each value alone: bounds, one past them, and wrong types. */
@@ -85,5 +86,22 @@ export const migrationScenarios: readonly Scenario[] = [
     name: 'the human monitor sets up migrations',
     options: bare('q35'),
     steps: monitorLines.map(line),
+  },
+  {
+    name: 'an incoming migration can be yanked from its command on',
+    options: [...bare('q35'), '-incoming', 'defer'],
+    steps: [
+      // 7.2 sends its first event in any case.
+      ask('migrate-set-capabilities', { capabilities: [{ capability: 'events', state: true }] }),
+      ask('query-yank'),
+      yank,
+      ask('migrate-incoming', { uri: 'nosuch:1' }),
+      ask('query-yank'),
+      ask('migrate-incoming', { uri: 'unix:<dir>/migrate' }),
+      ask('query-yank'),
+      yank,
+      ask('query-yank'),
+      ask('query-migrate'),
+    ],
   },
 ];

@@ -40,6 +40,9 @@ class Loopback implements Outlet {
   finish(): Promise<void> {
     return Promise.resolve();
   }
+  cut(): void {
+    // Nobody asks for it here.
+  }
   abandon(): void {
     void this.#arrival.abandon();
   }

@@ -5,6 +5,7 @@ import { createLog } from '../../server/log.js';
 import { buildMachine } from '../../server/machine/build.js';
 import type { Machine } from '../../server/machine/machine.js';
 import { Turn } from '../../server/machine/turn.js';
+import { YankInstances } from '../../server/machine/yank-instances.js';
 import { parseCommandLine } from '../../server/options/command-line.js';
 import { NativeEventNotifiers } from '../../server/os/event-notifiers.js';
 import { NativeHostMemory } from '../../server/os/host-memory.js';
@@ -61,15 +62,18 @@ export const startMachine = async (
   if (config === undefined) throw new Error('the words describe no machine');
   const events: { name: string; data: unknown }[] = [];
   const loader = new NativeLoader();
-  const chardevs = new CharTable({ native: loader.load, limits, log: createLog('silent') });
+  const yanks = new YankInstances();
+  const log = createLog('silent');
+  const chardevs = new CharTable({ native: loader.load, limits, log, yanks });
   t.teardown(() => chardevs.close());
   const machine = await buildMachine(config, {
-    log: createLog('silent'),
+    log,
     limits,
     loadNative: loader.load,
     hostMemory: new NativeHostMemory(loader),
     eventNotifiers: new NativeEventNotifiers(loader.load),
     chardevs,
+    yanks,
     sharedObjects: new NativeSharedObjects(loader),
     inherited: InheritedDescriptors.none(),
     turn: new Turn(),

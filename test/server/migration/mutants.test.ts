@@ -44,6 +44,9 @@ class Tape implements Outlet {
   finish(): Promise<void> {
     return Promise.resolve();
   }
+  cut(): void {
+    // Nobody asks for it here.
+  }
   abandon(): void {
     // Nothing to undo.
   }

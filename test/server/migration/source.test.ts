@@ -43,6 +43,9 @@ class Eager implements Outlet {
   finish(): Promise<void> {
     return Promise.resolve();
   }
+  cut(): void {
+    // Nobody asks for it here.
+  }
   abandon(): void {
     this.isAbandoned = true;
   }
