@@ -6,6 +6,7 @@ import {
   type Interface,
 } from 'node:readline';
 import type { Completion } from './completer.js';
+import { Keys } from './keys.js';
 
 /** The user gave up what is being typed, or waiting for an answer. */
 export const INTERRUPT = Symbol('interrupt');
@@ -49,7 +50,7 @@ export class TerminalConsole implements ShellConsole {
   constructor({ input, output, history, complete, onLine }: TerminalOptions) {
     this.#output = output;
     this.#lines = createInterface({
-      input,
+      input: new Keys(input),
       output,
       terminal: true,
       prompt: '',

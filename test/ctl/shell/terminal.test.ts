@@ -113,6 +113,61 @@ t.test('the shell in a real terminal', { skip: noTmux }, async (t) => {
     t.equal(lines.filter((line) => line.startsWith('(qmp)')).length, 1, 'drawn once');
   });
 
+  t.test('events above a cursor within a line of several rows leave one line', async (t) => {
+    const { terminal, qmp } = await startShell(t, '', { columns: 40, rows: 30 });
+    const type = async (length: number): Promise<string[]> => {
+      const whole = `(qmp) query-name x=${'abcdefghij'.repeat(12)}`.slice(0, length);
+      await terminal.type(whole.slice('(qmp) '.length));
+      const rows = whole.match(/.{1,40}/g) ?? [];
+      await terminal.until(endsWith(...rows));
+      return rows;
+    };
+    let events = 0;
+    // Lengths at the edge of a row, one before and one past; places on every row.
+    for (const [length, keys, cursor] of [
+      [77, ['Home'], [6, 0]],
+      [79, ['Left'], [38, 1]],
+      [80, ['Left'], [39, 1]],
+      [81, ['Left', 'Left'], [39, 1]],
+      [120, ['M-b', 'M-b'], [18, 0]],
+      [125, ['Home', 'End'], [5, 3]],
+    ] as const) {
+      const rows = await type(length);
+      await terminal.press(...keys);
+      for (let n = 0; n < 2; n++) await qmp.execute(++events % 2 === 1 ? 'stop' : 'cont');
+      const seen = `"seq": ${String(events)}}`;
+      const lines = await terminal.until(
+        (now) => now.join('').includes(seen) && endsWith(...rows)(now),
+      );
+      const name = `${String(length)} ${keys.join(' ')}`;
+      const last = lines.findIndex((line) => line.includes('"timestamp"'));
+      const above = lines.slice(0, last).filter((line) => line.startsWith('(qmp)'));
+      t.strictSame(above, [], `${name}: nothing old is left`);
+      t.equal(lines.filter((line) => line.startsWith('(qmp)')).length, 1, `${name}: drawn once`);
+      const [column, row] = await terminal.cursor();
+      t.strictSame([column, row - (lines.length - rows.length)], cursor, `${name}: the cursor`);
+      await terminal.press('C-c');
+      await terminal.until(endsWith('(qmp)'));
+      await terminal.press('C-l');
+      await terminal.until((now) => now.length === 1);
+    }
+  });
+
+  t.test('text that comes at once goes where the cursor is', async (t) => {
+    const { terminal } = await startShell(t);
+    await terminal.type('query-name');
+    await terminal.press('Left', 'Left');
+    await terminal.type('XYZ');
+    await terminal.until(endsWith('(qmp) query-naXYZme'));
+    await terminal.press('BSpace', 'BSpace', 'BSpace', 'End');
+    await terminal.until(endsWith('(qmp) query-name'));
+    await terminal.press('C-u');
+    await terminal.type('query-name\tx=\u00e9\u{1f600}\nquery-sta\t');
+    await terminal.until(endsWith('(qmp) query-status'));
+    const screen = (await terminal.screen()).join('\n');
+    t.match(screen, 'query-name x=\u00e9\u{1f600}\n', 'a tab is a blank');
+  });
+
   t.test('statements go on while brackets are open; Ctrl-C gives up', async (t) => {
     const { terminal, history } = await startShell(t);
     await terminal.type('{"execute":');
