@@ -14,6 +14,13 @@ export interface ChannelHandlers {
   onClose(reason: string | undefined): void;
 }
 
+export interface ChannelOptions {
+  /** Bearer token, sent over WebSocket only. */
+  readonly token?: string | undefined;
+  /** Ends the connection, or the wait for it. */
+  readonly signal?: AbortSignal;
+}
+
 /** Room for a path in a socket address; Node would silently cut a longer one. */
 const MAX_PATH = 107;
 
@@ -27,7 +34,8 @@ const REASONS: Readonly<Record<string, string>> = {
   EPIPE: 'connection closed',
   EAGAIN: 'too many clients wait for it already',
 };
-const reasonOf = (error: Error): string => {
+/** Why there is no connection, in words. */
+export const reasonOf = (error: Error): string => {
   const code = (error as NodeJS.ErrnoException).code ?? '';
   return REASONS[code] ?? (error.message === '' ? code : error.message);
 };
@@ -37,18 +45,30 @@ export const isWebSocketUrl = (address: string): boolean => /^wss?:\/\//.test(ad
 /** `HOST:PORT` or `[ADDRESS]:PORT`; whatever has a slash is a path. */
 const TCP = /^(?:\[([0-9a-fA-F:.]+)\]|([^/:[\]]+)):([0-9]{1,5})$/;
 
+/** Whether the address is HOST:PORT. */
+export const isPort = (address: string): boolean => TCP.test(address);
+
 /**
  * Connects to the path of a UNIX socket, to HOST:PORT, or to a `ws://` URL.
  *
- * @param token bearer token, sent over WebSocket only
  * @throws Error with the reason in words
  */
 export const openChannel = (
   address: string,
   handlers: ChannelHandlers,
-  token?: string,
+  options: ChannelOptions = {},
 ): Promise<Channel> =>
-  isWebSocketUrl(address) ? openWebSocket(address, handlers, token) : openSocket(address, handlers);
+  isWebSocketUrl(address)
+    ? openWebSocket(address, handlers, options)
+    : openSocket(address, handlers, options);
+
+const INTERRUPTED = 'interrupted';
+
+/** Runs `end` when the signal comes. @returns what to call once there is nothing to end */
+const onAbort = (signal: AbortSignal | undefined, end: () => void): (() => void) => {
+  signal?.addEventListener('abort', end);
+  return () => signal?.removeEventListener('abort', end);
+};
 
 const checkPath = (path: string): void => {
   if (/^[a-z]+:\/\//i.test(path)) throw new Error('a URL must begin with ws:// or wss://');
@@ -63,16 +83,24 @@ const open = (address: string): Socket => {
   return connect(address);
 };
 
-const openSocket = (address: string, handlers: ChannelHandlers): Promise<Channel> =>
+const openSocket = (
+  address: string,
+  handlers: ChannelHandlers,
+  { signal }: ChannelOptions,
+): Promise<Channel> =>
   new Promise((resolve, reject) => {
     const socket = open(address).setEncoding('utf8');
     let failure: Error | undefined;
+    const forget = onAbort(signal, () => socket.destroy(new Error(INTERRUPTED)));
     socket.on('error', (error) => {
       failure = error;
       reject(new Error(reasonOf(error), { cause: error }));
     });
     socket.on('data', (text: string) => handlers.onText(text));
-    socket.on('close', () => handlers.onClose(failure && reasonOf(failure)));
+    socket.on('close', () => {
+      forget();
+      handlers.onClose(failure && reasonOf(failure));
+    });
     socket.on('connect', () =>
       resolve({ send: (text) => void socket.write(text), close: () => void socket.destroy() }),
     );
@@ -103,10 +131,11 @@ const refusalOf = async (response: IncomingMessage): Promise<string> => {
 const openWebSocket = async (
   url: string,
   handlers: ChannelHandlers,
-  token: string | undefined,
+  { token, signal }: ChannelOptions,
 ): Promise<Channel> => {
   // Loaded here: whoever uses a UNIX socket need not pay for it.
   const { WebSocket } = await import('ws');
+  if (signal?.aborted === true) throw new Error(INTERRUPTED);
   return new Promise((resolve, reject) => {
     const socket = new WebSocket(url, {
       perMessageDeflate: false,
@@ -114,18 +143,23 @@ const openWebSocket = async (
       headers: token === undefined ? {} : { authorization: `Bearer ${token}` },
     });
     let failure: Error | undefined;
+    const forget = onAbort(signal, () => socket.terminate());
     socket.on('error', (error) => {
       failure = error;
       reject(new Error(reasonOf(error), { cause: error }));
     });
     socket.on('unexpected-response', (request, response) => {
       void refusalOf(response).then((reason) => {
+        forget();
         reject(new Error(reason));
         request.destroy();
       });
     });
     socket.on('message', (data: Buffer) => handlers.onText(data.toString('utf8')));
-    socket.on('close', () => handlers.onClose(failure && reasonOf(failure)));
+    socket.on('close', () => {
+      forget();
+      handlers.onClose(failure && reasonOf(failure));
+    });
     socket.on('open', () =>
       resolve({ send: (text) => socket.send(text), close: () => socket.terminate() }),
     );

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { isJsonObject, type JsonObject, type JsonValue } from '../schema/json.js';
-import { openChannel, type Channel } from './channel.js';
+import { isPort, openChannel, type Channel } from './channel.js';
 import { ObjectSplitter, parseJson, writeJson } from './json.js';
 
 /** The server refused a command: class and text as it said them. */
@@ -22,12 +22,16 @@ interface Pending {
   reject(error: Error): void;
 }
 export interface ClientOptions {
-  /** Path of a UNIX socket, or a `ws://` URL. */
+  /** Path of a UNIX socket, HOST:PORT, or a `ws://` URL. */
   readonly address: string;
   /** Milliseconds until the greeting must have come: a QEMU that is busy accepts and says nothing. */
   readonly greetingTimeoutMs?: number;
   /** Bearer token, for WebSocket. */
   readonly token?: string | undefined;
+  /** Asks for out-of-band execution, where the server has it. */
+  readonly outOfBand?: boolean;
+  /** Ends the connection, or the wait for it. */
+  readonly signal?: AbortSignal;
   /** Every event, from the end of negotiation on. */
   readonly onEvent?: (event: JsonObject) => void;
 }
@@ -52,7 +56,9 @@ export class QmpClient {
   #requests = 0;
   #greeting: JsonObject = {};
   #over: ConnectionError | undefined;
-  #onOver: (() => void) | undefined;
+  #onOver: ((reason: ConnectionError) => void) | undefined;
+  /** The first characters that came. */
+  #opening = '';
 
   private constructor(options: ClientOptions) {
     this.#options = options;
@@ -63,7 +69,7 @@ export class QmpClient {
     const client = new QmpClient(options);
     try {
       await client.#start();
-      await client.execute('qmp_capabilities');
+      await client.#negotiate();
     } catch (error) {
       client.close();
       throw error;
@@ -74,12 +80,13 @@ export class QmpClient {
   /**
    * Runs one command.
    *
+   * @param isOutOfBand at once, ahead of commands that wait
    * @throws CommandError when the server refuses
    * @throws ConnectionError when the connection ends before the reply
    */
-  execute(command: string, args?: JsonObject): Promise<JsonValue> {
+  execute(command: string, args?: JsonObject, isOutOfBand = false): Promise<JsonValue> {
     const id = `${this.#idPrefix}-${String(++this.#requests)}`;
-    const request: JsonObject = { execute: command, id };
+    const request: JsonObject = { [isOutOfBand ? 'exec-oob' : 'execute']: command, id };
     if (args !== undefined && Object.keys(args).length > 0) request['arguments'] = args;
     return this.#answer(id, () => this.#channel?.send(`${writeJson(request)}\n`));
   }
@@ -89,10 +96,10 @@ export class QmpClient {
     return this.#greeting;
   }
 
-  /** Settles when the connection is gone. */
-  over(): Promise<void> {
+  /** Settles when the connection is gone, with the reason. */
+  over(): Promise<ConnectionError> {
     return new Promise((resolve) => {
-      if (this.#over !== undefined) resolve();
+      if (this.#over !== undefined) resolve(this.#over);
       else this.#onOver = resolve;
     });
   }
@@ -102,7 +109,7 @@ export class QmpClient {
   }
 
   async #start(): Promise<void> {
-    const { address, greetingTimeoutMs = 10_000, token } = this.#options;
+    const { address, greetingTimeoutMs = 10_000 } = this.#options;
     const greeting = this.#answer(GREETING, () => undefined);
     // Awaited below; until then a failure must not count as unhandled.
     greeting.catch(() => undefined);
@@ -111,13 +118,10 @@ export class QmpClient {
       onClose: (reason: string | undefined) =>
         this.#end(reason ?? 'the server closed the connection'),
     };
-    this.#channel = await openChannel(address, handlers, token).catch((error: unknown) => {
+    this.#channel = await openChannel(address, handlers, this.#options).catch((error: unknown) => {
       throw new ConnectionError(`cannot connect to ${address}: ${(error as Error).message}`);
     });
-    const timer = setTimeout(
-      () => this.#end('no greeting came; a QEMU serves one client at a time'),
-      greetingTimeoutMs,
-    );
+    const timer = setTimeout(() => this.#end(silenceOf(address)), greetingTimeoutMs);
     try {
       const message = await greeting;
       const hello = isJsonObject(message) ? message['QMP'] : undefined;
@@ -125,6 +129,13 @@ export class QmpClient {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  async #negotiate(): Promise<void> {
+    const { capabilities } = this.#greeting;
+    const isOffered = Array.isArray(capabilities) && capabilities.includes('oob');
+    const enables = isOffered && this.#options.outOfBand === true;
+    await this.execute('qmp_capabilities', enables ? { enable: ['oob'] } : {});
   }
 
   #answer(id: string, send: () => void): Promise<JsonValue> {
@@ -136,6 +147,12 @@ export class QmpClient {
   }
 
   #read(text: string): void {
+    this.#opening += text.slice(0, HTTP.length - this.#opening.length);
+    if (this.#opening === HTTP) {
+      this.#end(`an HTTP server is there, ${asWebSocket(this.#options.address)}`);
+      this.close();
+      return;
+    }
     try {
       for (const found of this.#splitter.push(text)) this.#receive(parseJson(found));
     } catch (error) {
@@ -171,9 +188,20 @@ export class QmpClient {
     this.#over ??= new ConnectionError(`${this.#options.address}: ${reason}`);
     for (const pending of this.#pending.values()) pending.reject(this.#over);
     this.#pending.clear();
-    this.#onOver?.();
+    this.#onOver?.(this.#over);
   }
 }
 
 /** Stands for the greeting among the requests. */
 const GREETING = 'greeting';
+/** How the answer of an HTTP server begins. */
+const HTTP = 'HTTP/';
+
+const asWebSocket = (address: string): string =>
+  `reached as ws://${isPort(address) ? address : 'HOST:PORT'}`;
+
+/** Why a server may accept and say nothing. */
+const silenceOf = (address: string): string => {
+  const busy = 'no greeting came; a QEMU serves one client at a time';
+  return isPort(address) ? `${busy}, and an HTTP port is ${asWebSocket(address)}` : busy;
+};

@@ -1,4 +1,5 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../schema/json.js';
+import { reasonOf } from './channel.js';
 import { ConnectionError, QmpClient } from './client.js';
 import { parseJson } from './json.js';
 
@@ -18,7 +19,7 @@ const getPage = async (url: URL, token: string | undefined): Promise<JsonValue |
   const response = await fetch(url, { headers, signal: AbortSignal.timeout(TIMEOUT_MS) }).catch(
     (error: unknown) => {
       const { cause } = error as Error;
-      const reason = cause instanceof Error ? cause.message : (error as Error).message;
+      const reason = reasonOf(cause instanceof Error ? cause : (error as Error));
       throw new ConnectionError(`cannot connect to ${url.href}: ${reason}`);
     },
   );
@@ -57,6 +58,16 @@ const nameOverQmp = async (address: string): Promise<JsonValue> => {
   }
 };
 
+/** @throws ConnectionError naming both places when nobody is at the socket either */
+const nameInstead = async (socket: string, refusal: ConnectionError): Promise<JsonValue> => {
+  try {
+    return await nameOverQmp(socket);
+  } catch (error) {
+    if (!(error instanceof ConnectionError)) throw error;
+    throw new ConnectionError(`${refusal.message}; ${error.message}`, { cause: error });
+  }
+};
+
 /**
  * The machines of a server: `{"machines": [{"name", ...}]}`. A socket belongs to one machine, which is
  * then the list; its name is null when it has none.
@@ -71,6 +82,7 @@ export const listMachines = async (options: MachinesOptions): Promise<JsonValue>
     } catch (error) {
       if (socket === undefined || error instanceof Refusal) throw error;
       if (!(error instanceof ConnectionError)) throw error;
+      return nameInstead(socket, error);
     }
   }
   if (socket === undefined) throw new ConnectionError('there is no address to ask');

@@ -5,6 +5,8 @@ import { connect, createServer as createTcpServer, type AddressInfo } from 'node
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { httpAddress, qmpAddress } from '../../ctl/address.js';
+import { QmpClient } from '../../ctl/client.js';
+import { listMachines } from '../../ctl/machines.js';
 import { Daemon } from '../../server/daemon.js';
 import { createLog } from '../../server/log.js';
 import { parseCommandLine } from '../../server/options/command-line.js';
@@ -100,6 +102,33 @@ t.test('-s HOST:PORT speaks QMP over TCP', async (t) => {
   t.match(await qmemctl(['-s', '127.0.0.1:1', 'stop']), { status: 1, err: /nobody listens there/ });
 });
 
+t.test('an HTTP port is told from a QEMU that is busy', async (t) => {
+  const chunks = ['HT', 'TP/1.1 408 Request Timeout\r\n\r\n'];
+  const server = createTcpServer((socket) => {
+    socket.on('error', () => socket.destroy());
+    socket.setNoDelay();
+    // Each chunk once the one before is written.
+    const write = (): void => {
+      const chunk = chunks.shift();
+      if (chunk !== undefined) socket.write(chunk, () => setImmediate(write));
+    };
+    write();
+  }).listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const address = `127.0.0.1:${String((server.address() as AddressInfo).port)}`;
+  t.strictSame(await qmemctl(['-s', address, 'stop']), {
+    status: 1,
+    out: '',
+    err: `qmemctl: ${address}: an HTTP server is there, reached as ws://${address}\n`,
+  });
+  // It says nothing any more.
+  const busy = `${address}: no greeting came; a QEMU serves one client at a time`;
+  await t.rejects(QmpClient.connect({ address, greetingTimeoutMs: 50 }), {
+    message: `${busy}, and an HTTP port is reached as ws://${address}`,
+  });
+});
+
 t.test('a socket is one machine', async (t) => {
   const { socket } = await start(t, ['-name', 'vm0']);
   const { status, out } = await qmemctl(['-s', socket, 'machines']);
@@ -110,6 +139,23 @@ t.test('a socket is one machine', async (t) => {
   t.match(await qmemctl(['-s', 'ws://127.0.0.1:1', 'machines']), {
     status: 1,
     err: /^qmemctl: cannot connect to http:\/\/127.0.0.1:1\/machines: /,
+  });
+});
+
+t.test('with nothing running all that was tried is named', async (t) => {
+  const free = createTcpServer().listen(0, '127.0.0.1');
+  await once(free, 'listening');
+  const http = new URL(`http://127.0.0.1:${String((free.address() as AddressInfo).port)}`);
+  free.close();
+  await once(free, 'close');
+  const socket = join(privateFolder(t), 'none');
+  const page = new URL('/machines', http).href;
+  await t.rejects(listMachines({ http, socket }), {
+    name: 'ConnectionError',
+    message: [
+      `cannot connect to ${page}: nobody listens there`,
+      `cannot connect to ${socket}: no such socket`,
+    ].join('; '),
   });
 });
 

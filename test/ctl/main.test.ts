@@ -146,7 +146,7 @@ t.test('without a server there is one clear line and status 1', async (t) => {
 
 t.test('a server that leaves, or speaks something else, is one clear line', async (t) => {
   const path = socketPath(t);
-  const hello = ['HTTP/1.1 {400} nope\r\n', '{"hello": 1}\r\n', ''];
+  const hello = ['SSH-2.0 {400} nope\r\n', '{"hello": 1}\r\n', ''];
   const server = createUnixServer((socket) => void socket.end(hello.shift() ?? ''));
   server.listen(path);
   await once(server, 'listening');
