@@ -1,8 +1,8 @@
 import { UsageError } from '../arguments.js';
 import type { LiveIds } from './live-ids.js';
 import type { LiveSchema } from './live-schema.js';
-import type { ReaderState } from './statement.js';
-import { splitWords } from './words.js';
+import { SEPARATOR, type ReaderState } from './statement.js';
+import { splitWords } from '../words.js';
 
 /** What may stand for `part`, the end of the line; each is whole and begins with it. */
 export interface Completion {
@@ -31,6 +31,13 @@ interface Typed {
   readonly part: string;
 }
 
+/** Of several actions in a line the one being typed. */
+const lastAction = ({ command, done, part }: Typed): Typed => {
+  const words = [command, ...done];
+  const [first = '', ...rest] = words.slice(words.lastIndexOf(SEPARATOR) + 1);
+  return { command: first, done: rest, part };
+};
+
 /** Completes lines by what the running server says of itself. */
 export class Completer {
   readonly #schema: LiveSchema;
@@ -47,7 +54,7 @@ export class Completer {
     const typed = this.#typed(line);
     if (typed === undefined) return NOTHING;
     const { command, done, part } = typed;
-    if (state === 'transaction') return this.#completeAction(typed);
+    if (state === 'transaction') return this.#completeAction(lastAction(typed));
     if (command === '') return fitting(this.#firstWords(), part, ' ');
     if (command === 'help')
       return done.length === 0 ? fitting(this.#schema.commands(), part, ' ') : NOTHING;

@@ -19,6 +19,8 @@ export interface ShellConsole {
   print(text: string): void;
   /** Tells what goes wrong, or how to use the shell: nothing that a script would read. */
   note(text: string): void;
+  /** Keeps a line that can be recalled and sent again. */
+  remember(line: string): void;
   /** Called on Ctrl-C while no line is asked for. */
   onInterrupt: (() => void) | undefined;
   close(): void;
@@ -30,9 +32,12 @@ export interface TerminalOptions {
   /** Lines typed before, newest first. */
   readonly history: string[];
   complete(line: string): Promise<Completion>;
-  onLine(line: string): void;
+  /** Told what is to be remembered from one start to the next. */
+  onRemember(line: string): void;
 }
 
+/** How many lines can be recalled. */
+const MAX_PAST = 1000;
 /** What a server says must not steer the terminal. */
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/g;
 const harmless = (text: string): string => text.replace(/\r\n/g, '\n').replace(CONTROL, '?');
@@ -44,18 +49,25 @@ export class TerminalConsole implements ShellConsole {
   readonly #lines: Interface;
   /** Typed ahead. */
   readonly #queue: string[] = [];
+  /** Lines to recall, newest first. */
+  #past: string[];
+  /** The same, as readline keeps it; undefined until it has shown it. */
+  #recalled: string[] | undefined;
+  readonly #onRemember: (line: string) => void;
   #waiting: ((line: string | typeof INTERRUPT | undefined) => void) | undefined;
   #isClosed = false;
 
-  constructor({ input, output, history, complete, onLine }: TerminalOptions) {
+  constructor({ input, output, history, complete, onRemember }: TerminalOptions) {
     this.#output = output;
+    this.#past = [...history];
+    this.#onRemember = onRemember;
     this.#lines = createInterface({
       input: new Keys(input),
       output,
       terminal: true,
       prompt: '',
       history,
-      historySize: Math.max(1000, history.length),
+      historySize: Math.max(MAX_PAST, history.length),
       removeHistoryDuplicates: true,
       completer: (
         line: string,
@@ -67,8 +79,12 @@ export class TerminalConsole implements ShellConsole {
         );
       },
     });
+    // readline adds every line; what is worth recalling is a statement, which may have several.
+    this.#lines.on('history', (recalled) => {
+      this.#recalled = recalled;
+      this.#showPast();
+    });
     this.#lines.on('line', (line) => {
-      onLine(line);
       if (this.#waiting === undefined) this.#queue.push(line);
       else this.#give(line);
     });
@@ -106,8 +122,19 @@ export class TerminalConsole implements ShellConsole {
     this.print(text);
   }
 
+  remember(line: string): void {
+    if (line.trim() === '') return;
+    this.#past = [line, ...this.#past.filter((other) => other !== line)].slice(0, MAX_PAST);
+    this.#showPast();
+    this.#onRemember(line);
+  }
+
   close(): void {
     this.#lines.close();
+  }
+
+  #showPast(): void {
+    this.#recalled?.splice(0, Infinity, ...this.#past);
   }
 
   /** From here on until the next line is asked for nothing stands before what is typed. */
@@ -171,6 +198,8 @@ export class PipeConsole implements ShellConsole {
   note(text: string): void {
     this.#err(`qmemctl: ${text}\n`);
   }
+  /** A script is kept elsewhere. */
+  remember(): void {}
   close(): void {
     this.#isClosed = true;
     this.#lines.close();

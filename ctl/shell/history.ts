@@ -3,7 +3,7 @@ import { appendFileSync, chmodSync, readFileSync, writeFileSync } from 'node:fs'
 /** How many lines are kept from one start to the next. */
 export const HISTORY_LINES = 1000;
 
-/** Lines typed before, in a file that only its owner reads. */
+/** Statements typed before, each on a line, in a file that only its owner reads. */
 export class History {
   readonly #path: string;
   readonly #warn: (text: string) => void;
@@ -30,7 +30,7 @@ export class History {
     );
   }
 
-  /** Adds a line at once, so that neither another shell nor a crash costs it. */
+  /** Adds a statement at once, so that neither another shell nor a crash costs it. */
   add(line: string): void {
     // As in bash: what begins with a blank is not remembered.
     if (line.trim() === '' || line.startsWith(' ')) return;

@@ -36,7 +36,7 @@ const openTerminal = (
     output,
     history: history?.load() ?? [],
     complete: (line) => shell.complete(line),
-    onLine: (line) => history?.add(line),
+    onRemember: (line) => history?.add(line),
   });
 };
 
@@ -50,7 +50,11 @@ export const runShell = async (request: ShellRequest, io: ShellIo): Promise<numb
   const { input, terminal } = io;
   if (input === undefined) return 0;
   let shell: Shell | undefined;
-  const client = await QmpClient.connect({ ...request, onEvent: (event) => shell?.event(event) });
+  const client = await QmpClient.connect({
+    ...request,
+    outOfBand: true,
+    onEvent: (event) => shell?.event(event),
+  });
   shell = new Shell(client, { ...request, interactive: terminal !== undefined });
   const shellConsole =
     terminal === undefined

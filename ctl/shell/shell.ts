@@ -1,5 +1,6 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../schema/json.js';
 import { UsageError } from '../arguments.js';
+import { callOf, type Call } from '../call.js';
 import { CommandError, ConnectionError, type QmpClient } from '../client.js';
 import { subscribe } from '../events.js';
 import { writeJson } from '../json.js';
@@ -8,7 +9,7 @@ import { INTERRUPT, type ShellConsole } from './console.js';
 import { HUMAN_COMMAND, HumanMonitor } from './human.js';
 import { LiveIds } from './live-ids.js';
 import { LiveSchema } from './live-schema.js';
-import { callOf, StatementReader, type Call, type Statement } from './statement.js';
+import { StatementReader, type Statement } from './statement.js';
 
 export interface ShellOptions {
   /** Answers and events over several lines. */
@@ -135,12 +136,12 @@ export class Shell {
     const line = await console.next(this.#prompt());
     if (line === undefined) return this.#finish(console);
     if (line === INTERRUPT) {
-      this.#reader.cancel();
+      this.#giveUp(console);
       return undefined;
     }
     try {
       if (this.#options.human) return await this.#runHuman(line, console);
-      const statement = this.#reader.push(line);
+      const statement = this.#read(line, console);
       return statement === undefined ? undefined : await this.#runStatement(statement, console);
     } catch (error) {
       if (error instanceof UsageError) console.note(error.message);
@@ -148,6 +149,21 @@ export class Shell {
       else throw error;
       return error instanceof ConnectionError ? this.#finish(console) : undefined;
     }
+  }
+
+  /** @throws UsageError */
+  #read(line: string, console: ShellConsole): Statement | undefined {
+    try {
+      return this.#reader.push(line);
+    } finally {
+      if (this.#reader.state === 'start') console.remember(this.#reader.line);
+    }
+  }
+
+  /** What is not complete is not sent; recalled, it goes on. */
+  #giveUp(console: ShellConsole): void {
+    if (this.#reader.state !== 'start') console.remember(this.#reader.line);
+    this.#reader.cancel();
   }
 
   #prompt(): string {
@@ -175,18 +191,19 @@ export class Shell {
   }
 
   async #call(call: Call, console: ShellConsole): Promise<undefined> {
-    const { command, args, id } = call;
+    const { command, args, isOutOfBand, id } = call;
     this.#isEnding = ENDING.test(command);
-    if (this.#options.verbose) console.print(this.#format({ execute: command, arguments: args }));
+    const member = isOutOfBand ? 'exec-oob' : 'execute';
+    if (this.#options.verbose) console.print(this.#format({ [member]: command, arguments: args }));
     const answered = this.#answer(call).then((answer) => {
       console.print(this.#format(id === undefined ? answer : { ...answer, id }));
     });
     await this.#interruptible(answered, console);
   }
 
-  async #answer({ command, args }: Call): Promise<JsonObject> {
+  async #answer({ command, args, isOutOfBand }: Call): Promise<JsonObject> {
     try {
-      return { return: await this.#client.execute(command, args) };
+      return { return: await this.#client.execute(command, args, isOutOfBand) };
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;
       return { error: { class: error.class, desc: error.message } };
@@ -195,6 +212,7 @@ export class Shell {
 
   async #runHuman(line: string, console: ShellConsole): Promise<undefined> {
     if (line.trim() === '') return;
+    console.remember(line);
     this.#isEnding = ENDING.test(line.trim());
     const answered = this.#human.command(line).then(
       (text) => {

@@ -1,48 +1,17 @@
-import { isJsonObject, type JsonObject, type JsonValue } from '../../schema/json.js';
+import type { JsonObject } from '../../schema/json.js';
 import { readArguments, UsageError } from '../arguments.js';
-import { parseJson } from '../json.js';
-import { followBrackets, splitWords } from './words.js';
+import { callOfJson, type Call } from '../call.js';
+import { followBrackets, splitWords } from '../words.js';
 
-/** A command whose arguments are read. */
-export interface Call {
-  readonly kind: 'call';
-  readonly command: string;
-  readonly args: JsonObject;
-  /** Of a command given as JSON. */
-  readonly id?: JsonValue;
-}
 /** What a complete statement asks for: words may also be meant for the shell itself. */
 export type Statement = Call | { readonly kind: 'words'; readonly words: readonly string[] };
-
-/** @throws UsageError when the words behind the command are not key=value */
-export const callOf = ([command = '', ...words]: readonly string[]): Call => ({
-  kind: 'call',
-  command,
-  args: readArguments(words),
-});
 
 /** `more`: inside brackets; `transaction`: between `transaction(` and `)`. */
 export type ReaderState = 'start' | 'more' | 'transaction';
 
 const OPEN = 'transaction(';
-
-/** @throws UsageError */
-const readJsonCommand = (text: string): Call => {
-  let request: JsonValue;
-  try {
-    request = parseJson(text);
-  } catch (error) {
-    throw new UsageError((error as Error).message, { cause: error });
-  }
-  const { execute, arguments: args = {}, id } = isJsonObject(request) ? request : {};
-  if (typeof execute !== 'string') throw new UsageError('a command in JSON needs "execute"');
-  if (!isJsonObject(args)) throw new UsageError('"arguments" must be an object');
-  const other = Object.keys(request as JsonObject).find(
-    (key) => !['execute', 'arguments', 'id'].includes(key),
-  );
-  if (other !== undefined) throw new UsageError(`"${other}" is not a member of a command`);
-  return { kind: 'call', command: execute, args, ...(id === undefined ? {} : { id }) };
-};
+/** A word between actions that share a line. */
+export const SEPARATOR = ';';
 
 /** The actions of a `transaction( ... )`, one a line. */
 class Transaction {
@@ -71,7 +40,8 @@ class Transaction {
   finish(): Call {
     if (this.#problem !== undefined)
       throw new UsageError(`the transaction is not sent: ${this.#problem.message}`);
-    return { kind: 'call', command: 'transaction', args: { actions: this.#actions } };
+    const args = { actions: this.#actions };
+    return { kind: 'call', command: 'transaction', args, isOutOfBand: false };
   }
 }
 
@@ -80,6 +50,13 @@ export class StatementReader {
   #text = '';
   #depth = 0;
   #transaction: Transaction | undefined;
+  /** What `line` is made of. */
+  #pieces: string[] = [];
+
+  /** The last statement as one line that says the same, as far as it has come: for the history. */
+  get line(): string {
+    return this.#pieces.join('');
+  }
 
   get state(): ReaderState {
     if (this.#depth > 0) return 'more';
@@ -100,6 +77,7 @@ export class StatementReader {
    * @throws UsageError when the statement is wrong; the next line begins anew
    */
   push(line: string): Statement | undefined {
+    this.#keep(line);
     try {
       return this.#push(line);
     } catch (error) {
@@ -109,6 +87,16 @@ export class StatementReader {
       this.#transaction.spoil(error);
       return undefined;
     }
+  }
+
+  /** No string goes on in the next line, so blanks at its beginning and end mean nothing. */
+  #keep(line: string): void {
+    if (this.state === 'start') this.#pieces = [line];
+    else if (line.trim() !== '') this.#pieces.push(this.#separator(line.trim()), line.trim());
+  }
+  #separator(next: string): string {
+    const isFirst = this.#pieces.at(-1)?.trimEnd() === OPEN;
+    return this.state === 'transaction' && !isFirst && next !== ')' ? ` ${SEPARATOR} ` : ' ';
   }
 
   #push(line: string): Statement | undefined {
@@ -128,13 +116,18 @@ export class StatementReader {
     if (this.#transaction !== undefined) return this.#addActions(this.#transaction, words);
     if (words.length === 0) return undefined;
     if (first === OPEN) return this.#addActions((this.#transaction = new Transaction()), rest);
-    if (first.startsWith('{')) return readJsonCommand(words.join(' '));
+    if (first.startsWith('{')) return callOfJson(words.join(' '));
     return { kind: 'words', words };
   }
 
   #addActions(transaction: Transaction, words: readonly string[]): Statement | undefined {
     const ends = words.at(-1) === ')';
-    transaction.add(ends ? words.slice(0, -1) : words);
+    const action: string[] = [];
+    for (const word of ends ? words.slice(0, -1) : words) {
+      if (word !== SEPARATOR) action.push(word);
+      else transaction.add(action.splice(0));
+    }
+    transaction.add(action);
     if (!ends) return undefined;
     this.#transaction = undefined;
     return transaction.finish();

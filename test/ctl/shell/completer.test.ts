@@ -132,6 +132,8 @@ t.test('what is offered at the end of a line', async (t) => {
     ['', [') ', 'abort ', 'snap '], 'transaction'],
     ['snap ', ['device=', 'mode='], 'transaction'],
     ['snap mode=memory-r', ['memory-ram '], 'transaction'],
+    ['abort ; sna', ['snap '], 'transaction'],
+    ['abort ; snap device=d ', ['mode='], 'transaction'],
     ['quer', [], 'more'],
   ] as [string, string[], ReaderState?][]) {
     const found = await completer.complete(line, state ?? 'start');

@@ -1,7 +1,8 @@
 import t from 'tap';
 import { writeJson } from '../../../ctl/json.js';
-import { callOf, StatementReader, type Statement } from '../../../ctl/shell/statement.js';
-import { splitWords } from '../../../ctl/shell/words.js';
+import { callOf } from '../../../ctl/call.js';
+import { StatementReader, type Statement } from '../../../ctl/shell/statement.js';
+import { splitWords } from '../../../ctl/words.js';
 
 t.test('words end at blanks, except inside quotes and brackets', async (t) => {
   for (const [line, words] of [
@@ -60,8 +61,15 @@ t.test('a command in JSON', async (t) => {
   const reader = new StatementReader();
   t.equal(reader.push('{"execute": "a",'), undefined);
   t.equal(show(reader.push(`'arguments': {'b': 1}, "id": [7]}`)), 'a {"b": 1} [7]');
+  const urgent = reader.push('{"exec-oob": "a"}');
+  t.match(urgent, { command: 'a', isOutOfBand: true });
   for (const [line, problem] of [
-    ['{"arguments": {}}', 'a command in JSON needs "execute"'],
+    ['{"arguments": {}}', 'a command in JSON needs "execute" or "exec-oob"'],
+    [
+      '{"execute": "a", "exec-oob": "a"}',
+      'a command in JSON has either "execute" or "exec-oob", not both',
+    ],
+    ['{"exec-oob": {}}', 'a command in JSON needs "execute" or "exec-oob"'],
     ['{"execute": "a", "arguments": []}', '"arguments" must be an object'],
     ['{"execute": "a", "x": 1}', '"x" is not a member of a command'],
     ['{"execute" "a"}', 'JSON goes wrong at \'"a"}\''],
@@ -83,11 +91,37 @@ t.test('a transaction is one command, all or nothing', async (t) => {
     show(reader.push('transaction( abort a=1 )')),
     'transaction {"actions": [{"type": "abort", "data": {"a": 1}}]}',
   );
+  t.equal(
+    show(reader.push('transaction( ; abort a=1 ; abort b=; ; )')),
+    'transaction {"actions": [{"type": "abort", "data": {"a": 1}}, ' +
+      '{"type": "abort", "data": {"b": ";"}}]}',
+    'several in a line',
+  );
   for (const slip of ['abort now', 'abort x="']) {
     for (const line of ['transaction(', slip, 'quit']) t.equal(reader.push(line), undefined);
     t.throws(() => reader.push(')'), { message: /^the transaction is not sent: / });
     t.equal(reader.state, 'start');
   }
+});
+
+t.test('a statement of several lines is one that says the same', async (t) => {
+  for (const [lines, line] of [
+    [[' a b=1 '], ' a b=1 '],
+    [['{"execute":', '', '  "query-name"}'], '{"execute": "query-name"}'],
+    [['a x=[1', '', '  ,2] y=['], 'a x=[1 ,2] y=['],
+    [
+      ['transaction(', '', ' abort ', 'x n={', '"k": 1}', ')'],
+      'transaction( abort ; x n={ "k": 1} )',
+    ],
+    [['transaction( a', 'b )'], 'transaction( a ; b )'],
+    [['transaction(', 'abort x="', 'abort'], 'transaction( abort x=" ; abort'],
+  ] as const)
+    t.test(line, async (t) => {
+      const [reader, again] = [new StatementReader(), new StatementReader()];
+      const statements = lines.map((each) => reader.push(each));
+      t.equal(reader.line, line);
+      if (reader.state === 'start') t.strictSame(again.push(line), statements.at(-1));
+    });
 });
 
 t.test('a long statement takes time in proportion to its length', async (t) => {

@@ -192,10 +192,39 @@ t.test('the shell in a real terminal', { skip: noTmux }, async (t) => {
     await terminal.until(endsWith('(qmp)', 'status 0'));
     t.equal(statSync(history).mode & 0o777, 0o600);
     t.strictSame(readFileSync(history, 'utf8').split('\n'), [
-      '{"execute":',
-      "'query-name'}",
+      `{"execute": 'query-name'}`,
       'transaction(',
       'query-name now',
+      '',
+    ]);
+  });
+
+  t.test('a statement of several lines is recalled as a whole', async (t) => {
+    const { terminal, history } = await startShell(t, '', { columns: 200 });
+    const enter = async (line: string, ...wanted: string[]): Promise<void> => {
+      if (line !== '') await terminal.type(line);
+      await terminal.press('Enter');
+      await terminal.until(endsWith(...wanted));
+    };
+    const [answer, prompt] = ['{"return": {}}', '(qmp)'];
+    await enter('{"execute":', '(qmp) {"execute":', '...');
+    await enter('  "query-name"}', '...   "query-name"}', answer, prompt);
+    await terminal.press('Up');
+    await terminal.until(endsWith('(qmp) {"execute": "query-name"}'));
+    await enter('', '(qmp) {"execute": "query-name"}', answer, prompt);
+    for (const line of ['transaction(', 'no-such a=1', 'no-such'])
+      await enter(line, line === 'transaction(' ? `(qmp) ${line}` : `trans> ${line}`, 'trans>');
+    await terminal.type(')');
+    await terminal.press('Enter');
+    await terminal.until((lines) => lines.at(-1) === prompt && /"error"/.test(lines.at(-2) ?? ''));
+    await terminal.press('Up');
+    await terminal.until(endsWith('(qmp) transaction( no-such a=1 ; no-such )'));
+    await terminal.press('Up');
+    await terminal.until(endsWith('(qmp) {"execute": "query-name"}'));
+    t.strictSame(readFileSync(history, 'utf8').split('\n'), [
+      '{"execute": "query-name"}',
+      '{"execute": "query-name"}',
+      'transaction( no-such a=1 ; no-such )',
       '',
     ]);
   });

@@ -1,4 +1,4 @@
-import { UsageError } from '../arguments.js';
+import { UsageError } from './arguments.js';
 
 /** Words of a line typed by a person: blanks separate, except inside quotes and brackets. */
 
