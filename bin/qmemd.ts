@@ -1,13 +1,14 @@
 #!/usr/bin/env node
 import { openSync } from 'node:fs';
 import { demoSocketPath } from '../ctl/paths.js';
-import type { CharEndpoint } from '../server/config.js';
+import type { CharEndpoint, MonitorEndpoint } from '../server/config.js';
 import { Daemon } from '../server/daemon.js';
 import type { Demo } from '../server/demo.js';
 import { createLog } from '../server/log.js';
 import { InheritedDescriptors } from '../server/os/inherited-descriptors.js';
 import { parseCommandLine, type Options } from '../server/options/command-line.js';
 import { readyDescriptor, reportReady } from '../server/readiness.js';
+import { hostPort } from '../server/transport/inet.js';
 import { QMP_VERSION, VERSION } from '../server/version.js';
 
 const complain = (error: unknown): void => {
@@ -34,6 +35,11 @@ const namedDescriptors = (options: Options): number[] =>
 const checkSupported = (options: Options): void => {
   if (options.daemonize && endpointsOf(options).some(({ kind }) => kind === 'stdio'))
     throw new Error('cannot use stdio with -daemonize');
+};
+
+const shown = (endpoint: CharEndpoint): string => {
+  if ('path' in endpoint) return `unix:${endpoint.path}`;
+  return 'host' in endpoint ? `tcp:${hostPort(endpoint)}` : endpoint.kind;
 };
 
 const DEMO_LISTEN = { host: '127.0.0.1', port: 7710 };
@@ -86,7 +92,7 @@ const serve = async (given: Options): Promise<void> => {
     inherited,
     nativeDisabled: env['QMEMD_NATIVE'] === 'none',
     onWaiting: (endpoint) => {
-      const where = 'path' in endpoint ? `unix:${endpoint.path}` : endpoint.kind;
+      const where = shown(endpoint);
       process.stderr.write(`qmemd: info: waiting for a client on ${where} (wait=off does not)\n`);
     },
     // As QEMU, on stdout.
@@ -123,8 +129,7 @@ const serve = async (given: Options): Promise<void> => {
     const { demoBanner } = await import('../server/demo.js');
     process.stdout.write(demoBanner(demo, daemon.httpAddress, VERSION));
   } else if (daemon.httpAddress !== undefined) {
-    const { host, port } = daemon.httpAddress;
-    process.stderr.write(`qmemd: HTTP and WebSocket on ${host}:${String(port)}\n`);
+    process.stderr.write(`qmemd: HTTP and WebSocket on ${hostPort(daemon.httpAddress)}\n`);
   }
   try {
     reportReady(env);

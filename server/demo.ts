@@ -11,6 +11,7 @@ import {
 import { dirname, join } from 'node:path';
 import type { MachineConfig } from './config.js';
 import { createDemoPool, removeAbandonedPools, type DemoPool } from './demo-pool.js';
+import { hostPort } from './transport/inet.js';
 
 /**
  * What `npm start` shows: a machine with a dynamic-mdevice on a file in a private folder, and four
@@ -132,8 +133,8 @@ export const demoBanner = (
     http === undefined
       ? []
       : [
-          `  QMP over WebSocket  ws://${http.host}:${String(http.port)}/machines/demo/qmp`,
-          `  health              http://${http.host}:${String(http.port)}/healthz`,
+          `  QMP over WebSocket  ws://${hostPort(http)}/machines/demo/qmp`,
+          `  health              http://${hostPort(http)}/healthz`,
         ];
   return [
     `qmemd ${version}: machine 'demo' runs, with a dynamic-mdevice 'mem0' on 1 GiB of host memory`,

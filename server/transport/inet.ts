@@ -7,3 +7,7 @@ export const familyOf = (host: string): 'ipv4' | 'ipv6' | undefined =>
 /** Whether only programs of this host can reach the address. */
 export const isLoopback = (host: string): boolean =>
   host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+
+/** `HOST:PORT`, or for IPv6 `[HOST]:PORT`. */
+export const hostPort = ({ host, port }: { host: string; port: string | number }): string =>
+  `${host.includes(':') ? `[${host}]` : host}:${String(port)}`;

@@ -5,7 +5,7 @@ import type { JsonObject } from '../../schema/json.js';
 import type { Connection } from './connection.js';
 import type { EndpointOptions, OpenEndpoint } from './endpoint.js';
 import { descriptorOf } from './late-connection.js';
-import { familyOf } from './inet.js';
+import { familyOf, hostPort } from './inet.js';
 import { adoptUnix, connectUnix, listenUnix, type Endpoint } from './unix.js';
 
 /** A socket that listens for clients, or the one that connects to its only client again and again. */
@@ -68,8 +68,9 @@ export class OpenSocket implements OpenEndpoint {
     if (socket === undefined) return `disconnected:${this.#written}${server}`;
     const { localAddress, localPort, remoteAddress, remotePort } = socket;
     if (localAddress === undefined) return `unix:${this.#localPath(socket)}${server}`;
-    const [here, there] = [localAddress, remoteAddress ?? ''].map(bracketed);
-    return `tcp:${here ?? ''}:${String(localPort)}${server} <-> ${there ?? ''}:${String(remotePort)}`;
+    const here = hostPort({ host: localAddress, port: String(localPort) });
+    const there = hostPort({ host: remoteAddress ?? '', port: String(remotePort) });
+    return `tcp:${here}${server} <-> ${there}`;
   }
 
   get address(): JsonObject {
@@ -150,5 +151,3 @@ export class OpenSocket implements OpenEndpoint {
     this.#retry = setTimeout(() => void this.open(), this.#reconnectMs);
   }
 }
-
-const bracketed = (address: string): string => (address.includes(':') ? `[${address}]` : address);

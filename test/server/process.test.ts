@@ -167,6 +167,15 @@ t.test('-daemonize does not take stdin and stdout away', async (t) => {
   t.equal(stderr, 'qmemd: cannot use stdio with -daemonize\n');
 });
 
+t.test('addresses of IPv6 are printed in brackets', async (t) => {
+  const served = spawnDaemon(t, [...NONE, '--listen', '[::1]:0']);
+  const waiting = spawnDaemon(t, [...NONE, '-qmp', 'tcp:[::1]:0,server=on']);
+  for (const { stderr } of [served, waiting])
+    await eventually('a line on stderr', () => stderr() !== '');
+  t.match(served.stderr(), /^qmemd: HTTP and WebSocket on \[::1\]:[0-9]+\n$/);
+  t.match(waiting.stderr(), /waiting for a client on tcp:\[::1\]:0 /);
+});
+
 t.test('a monitor that waits says for whom, and a signal ends the wait cleanly', async (t) => {
   const socket = join(privateFolder(t), 'qmp.sock');
   const daemon = spawnDaemon(t, [...NONE, '-qmp', `unix:${socket},server=on`]);
