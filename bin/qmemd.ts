@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 import { openSync } from 'node:fs';
 import { demoSocketPath } from '../ctl/paths.js';
-import type { CharEndpoint, MonitorEndpoint } from '../server/config.js';
+import type { CharEndpoint } from '../server/config.js';
 import { Daemon } from '../server/daemon.js';
 import type { Demo } from '../server/demo.js';
 import { createLog } from '../server/log.js';
 import { InheritedDescriptors } from '../server/os/inherited-descriptors.js';
 import { parseCommandLine, type Options } from '../server/options/command-line.js';
+import { endpointsOf } from '../server/options/endpoints.js';
 import { readyDescriptor, reportReady } from '../server/readiness.js';
 import { hostPort } from '../server/transport/inet.js';
 import { QMP_VERSION, VERSION } from '../server/version.js';
@@ -21,20 +22,17 @@ const versionLine = (): string => {
   return `qmemd version ${VERSION} (QMP level ${String(major)}.${String(minor)}.${String(micro)})`;
 };
 
-const endpointsOf = (options: Options): CharEndpoint[] =>
-  options.machines.flatMap(({ monitors, chardevs = [], qtest }) => [
-    ...[...monitors, ...chardevs].map(({ endpoint }) => endpoint),
-    ...(qtest === undefined ? [] : [qtest.endpoint]),
-  ]);
-
 /** Numbers of descriptors that options name. */
 const namedDescriptors = (options: Options): number[] =>
-  endpointsOf(options).flatMap((endpoint) => (endpoint.kind === 'unix-fd' ? [endpoint.fd] : []));
+  endpointsOf(options.machines).flatMap(({ endpoint }) =>
+    endpoint.kind === 'unix-fd' ? [endpoint.fd] : [],
+  );
 
 /** @throws Error for what cannot be, or what this version does not do */
 const checkSupported = (options: Options): void => {
-  if (options.daemonize && endpointsOf(options).some(({ kind }) => kind === 'stdio'))
-    throw new Error('cannot use stdio with -daemonize');
+  const stdio = endpointsOf(options.machines).find(({ endpoint }) => endpoint.kind === 'stdio');
+  if (options.daemonize && stdio !== undefined)
+    throw new Error(`${stdio.origin}: cannot use stdio with -daemonize`);
 };
 
 const shown = (endpoint: CharEndpoint): string => {
@@ -52,7 +50,12 @@ const withDemo = async (options: Options): Promise<{ options: Options; demo?: De
   const native = process.env['QMEMD_NATIVE'] !== 'none' && new NativeLoader().load() !== undefined;
   const demo = createDemo(demoSocketPath(process.env), native);
   return {
-    options: { ...options, machines: demo.machines, listen: options.listen ?? DEMO_LISTEN },
+    options: {
+      ...options,
+      machines: demo.machines,
+      listen: options.listen ?? DEMO_LISTEN,
+      origins: options.listen ? options.origins : { ...options.origins, listen: '--demo' },
+    },
     demo,
   };
 };

@@ -50,14 +50,17 @@ export interface ChardevConfig {
   readonly endpoint: CharEndpoint;
 }
 
-/** The guest side by the qtest protocol. */
+/** The guest side by the qtest protocol. `origin` names its socket in errors. */
 export interface QtestConfig {
+  readonly origin: string;
   readonly endpoint: MonitorEndpoint;
   /** File for what is received and sent; undefined: none. */
-  readonly log: string | undefined;
+  readonly log: { readonly origin: string; readonly path: string } | undefined;
 }
 
+/** A QMP socket. `origin` names it in errors. */
 export interface MonitorConfig {
+  readonly origin: string;
   /** Id of the character device; default `compat_monitorN`. */
   readonly label?: string;
   readonly endpoint: MonitorEndpoint;
@@ -105,6 +108,13 @@ export interface MachineConfig {
   readonly chardevs?: readonly ChardevConfig[];
 }
 
+/** What errors call the settings of the process: an option as typed, or a place in a file. */
+export interface ProcessOrigins {
+  readonly listen: string;
+  readonly tokenFile: string;
+  readonly pidfile: string;
+}
+
 export interface DaemonConfig {
   readonly machines: readonly MachineConfig[];
   /** Opens the monitors only when every machine has been built. Default false. */
@@ -116,4 +126,5 @@ export interface DaemonConfig {
   readonly limits: Limits;
   readonly logLevel: LogLevel;
   readonly pidfile: string | undefined;
+  readonly origins: ProcessOrigins;
 }

@@ -94,8 +94,7 @@ export class Daemon {
     this.#alive = setInterval(() => undefined, DAY_MS);
     try {
       // First: of two daemons, the second touches nothing of the first.
-      const { pidfile } = this.#config;
-      if (pidfile !== undefined) this.#pidfile = PidFile.claim(pidfile, this.#native.load);
+      this.#claimPidfile();
       // Of many machines all must be good before a socket is there; a single one greets at once.
       const steps = [
         (machine: MachineHost) => machine.open(),
@@ -142,6 +141,7 @@ export class Daemon {
     const { HttpServer } = await import('./http/server.js');
     const http = new HttpServer({
       ...listen,
+      origin: this.#config.origins.listen,
       token: await this.#token(),
       limits: this.#config.limits,
       lookup: (name) => {
@@ -172,10 +172,10 @@ export class Daemon {
   }
   /** @throws Error when the file cannot be used */
   async #token(): Promise<string | undefined> {
-    const { tokenFile } = this.#config;
+    const { tokenFile, origins } = this.#config;
     if (tokenFile === undefined) return undefined;
     const { readTokenFile } = await import('./http/access.js');
-    return readTokenFile(tokenFile);
+    return readTokenFile(tokenFile, origins.tokenFile);
   }
   async #loadCommands(): Promise<CommandTable> {
     const { commandTable } = await import('./commands/table.js');
@@ -196,5 +196,17 @@ export class Daemon {
     return name === undefined && this.#machines.size === 1
       ? [...this.#machines.values()][0]
       : this.#machines.get(name ?? '');
+  }
+  /** @throws Error that names the place in the configuration file; of an option in QEMU's words */
+  #claimPidfile(): void {
+    const { pidfile, origins } = this.#config;
+    if (pidfile === undefined) return;
+    try {
+      this.#pidfile = PidFile.claim(pidfile, this.#native.load);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      const place = origins.pidfile.startsWith('-') ? '' : `${origins.pidfile}: `;
+      throw new Error(`${place}${reason}`, { cause: error });
+    }
   }
 }

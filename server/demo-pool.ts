@@ -67,7 +67,9 @@ const createHost = (number: number, folder: string, memory: string): MachineConf
         ...{ 'mhd-head': String(number), 'mhd-init': 'on' },
       }),
     ],
-    monitors: [{ endpoint: { kind: 'unix-listen', path, wait: false }, pretty: false }],
+    monitors: [
+      { origin: '--demo', endpoint: { kind: 'unix-listen', path, wait: false }, pretty: false },
+    ],
   };
 };
 

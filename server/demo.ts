@@ -118,7 +118,13 @@ const createMachine = (socket: string, memory: string): MachineConfig => {
         ['mem-path', memory],
       ]),
     ],
-    monitors: [{ endpoint: { kind: 'unix-listen', path: socket, wait: false }, pretty: false }],
+    monitors: [
+      {
+        origin: '--demo',
+        endpoint: { kind: 'unix-listen', path: socket, wait: false },
+        pretty: false,
+      },
+    ],
   };
 };
 

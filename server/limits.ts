@@ -175,22 +175,34 @@ export const limitsWith = (changed: Partial<Limits> = {}): Limits => {
   return all as Limits;
 };
 
+/** One limit and what it is set to. */
+export interface GivenLimit {
+  readonly name: LimitName;
+  readonly value: number;
+}
+
 /**
- * Reads one `NAME=VALUE`.
+ * Checks name and value of one limit.
  *
+ * @param value NaN when it is no number
+ * @param written the value as somebody wrote it
  * @throws Error naming the limit, the value and the rule
  */
-export const parseLimit = (text: string): { readonly name: LimitName; readonly value: number } => {
-  const equals = text.indexOf('=');
-  const name = equals < 0 ? text : text.slice(0, equals);
+export const checkLimit = (name: string, value: number, written: string): GivenLimit => {
   if (!isLimitName(name))
     throw new Error(`limit '${name}' is not known; known are ${names().join(', ')}`);
   const { min, max } = LIMITS[name];
-  const digits = equals < 0 ? '' : text.slice(equals + 1);
-  const value = /^[0-9]{1,15}$/.test(digits) ? Number(digits) : NaN;
   if (!(value >= min && value <= max))
     throw new Error(
-      `limit '${name}' takes a number from ${String(min)} to ${String(max)}, not '${digits}'`,
+      `limit '${name}' takes an integer from ${String(min)} to ${String(max)}, not '${written}'`,
     );
   return { name, value };
+};
+
+/** Reads one `NAME=VALUE`. @throws Error naming the limit, the value and the rule */
+export const parseLimit = (text: string): GivenLimit => {
+  const equals = text.indexOf('=');
+  const name = equals < 0 ? text : text.slice(0, equals);
+  const digits = equals < 0 ? '' : text.slice(equals + 1);
+  return checkLimit(name, /^[0-9]{1,15}$/.test(digits) ? Number(digits) : NaN, digits);
 };

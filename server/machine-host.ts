@@ -2,13 +2,7 @@ import type { EventNotifiers } from '../devices/core/event-notifier.js';
 import type { HostMemoryService } from '../devices/core/host-memory.js';
 import { openChardev, openMonitorChardev, type Opened } from './chardev/open.js';
 import { CharTable } from './chardev/table.js';
-import type {
-  CharEndpoint,
-  ChardevConfig,
-  MachineConfig,
-  MonitorEndpoint,
-  QtestConfig,
-} from './config.js';
+import type { CharEndpoint, ChardevConfig, MachineConfig, QtestConfig } from './config.js';
 import type { SharedObjects } from '../devices/core/shared-object.js';
 import { Dispatcher, type CommandTable, type Loaded } from './dispatch/dispatcher.js';
 import { EventHub } from './events/hub.js';
@@ -57,6 +51,16 @@ export interface MachineHostOptions {
   readonly onQuit: () => void;
 }
 
+/** What `open` throws is told with the origin. */
+const named = async <T>(origin: string, open: () => Promise<T>): Promise<T> => {
+  try {
+    return await open();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`${origin}: ${reason}`, { cause: error });
+  }
+};
+
 /**
  * One machine with its monitors. Monitors greet their clients while the machine is still being
  * built; commands wait for it.
@@ -98,14 +102,15 @@ export class MachineHost {
     this.#target = options.recorder?.watch(dispatcher) ?? dispatcher;
   }
 
-  /** Opens monitors and guest side. @throws Error naming the endpoint and the reason */
+  /** Opens monitors and guest side. @throws Error naming the origin and the reason */
   async open(): Promise<void> {
     const { monitors, qtest } = this.#options.config;
     let unnamed = 0;
-    for (const { label, endpoint, pretty } of monitors) {
+    for (const { origin, label, endpoint, pretty } of monitors) {
       const monitor = this.#newMonitor(pretty);
       const id = label ?? `compat_monitor${String(unnamed++)}`;
-      await this.#openServed(id, endpoint, (connection) => monitor.accept(connection));
+      const accept = (connection: Connection): void => monitor.accept(connection);
+      await this.#openServed({ origin, id, endpoint }, accept);
     }
     if (qtest !== undefined) await this.#openQtest(qtest);
   }
@@ -196,31 +201,24 @@ export class MachineHost {
     // No descriptors come here, and the host's own sockets answer single requests sooner.
     const services = { ...this.#chardevs.services, native: () => undefined };
     const accept = (connection: Connection): void => server.accept(connection);
-    await this.#openServed('qtest', config.endpoint, accept, services);
+    await this.#openServed({ ...config, id: 'qtest' }, accept, services);
   }
   /** Opens a character device whose clients, any number of them, we serve. */
   async #openServed(
-    id: string,
-    endpoint: MonitorEndpoint,
+    chardev: ChardevConfig,
     accept: (connection: Connection) => void,
     services = this.#chardevs.services,
   ): Promise<void> {
-    const opened = await openMonitorChardev(this.#chardevs, { id, endpoint }, accept, services);
-    await this.#first(endpoint, opened);
+    const opened = await named(chardev.origin, () =>
+      openMonitorChardev(this.#chardevs, chardev, accept, services),
+    );
+    await this.#first(chardev.endpoint, opened);
   }
   async #openChardevs(): Promise<void> {
     for (const chardev of this.#options.config.chardevs ?? []) {
-      const opened = await this.#openChardev(chardev);
+      const opened = await named(chardev.origin, () => openChardev(this.#chardevs, chardev));
       if (opened.terminal !== undefined) this.#options.onTerminal(chardev.id, opened.terminal);
       await this.#first(chardev.endpoint, opened);
-    }
-  }
-  async #openChardev(chardev: ChardevConfig): Promise<Opened> {
-    try {
-      return await openChardev(this.#chardevs, chardev);
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`${chardev.origin}: ${reason}`, { cause: error });
     }
   }
   /** As QEMU: `wait` is on unless switched off, and the machine is not built before a client came. */

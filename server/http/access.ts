@@ -26,16 +26,17 @@ const readSmall = (path: string): { mode: number; text: string } => {
 /**
  * Reads the secret that clients must show.
  *
- * @throws Error naming the file and what is wrong with it; never its content
+ * @param origin what errors call the file
+ * @throws Error naming the origin and what is wrong with the file; never its content
  */
-export const readTokenFile = (path: string): string => {
+export const readTokenFile = (path: string, origin: string): string => {
   let found: { mode: number; text: string };
   try {
     found = readSmall(path);
   } catch (error) {
-    throw new Error(`--token-file ${path}: ${messageOf(error)}`, { cause: error });
+    throw new Error(`${origin}: ${messageOf(error)}`, { cause: error });
   }
-  const fail = (problem: string): Error => new Error(`--token-file ${path}: ${problem}`);
+  const fail = (problem: string): Error => new Error(`${origin}: ${problem}`);
   if ((found.mode & 0o077) !== 0)
     throw fail(
       `mode ${(found.mode & 0o777).toString(8).padStart(4, '0')} lets others read or change it, chmod 600 does not`,

@@ -1,5 +1,7 @@
 import type { FastifyInstance } from 'fastify';
 import type { Limits } from '../limits.js';
+import { hostPort } from '../transport/inet.js';
+import { reasonOf } from '../transport/reason.js';
 import { Access } from './access.js';
 import { isLoopback } from './origin.js';
 import type { PageSource } from './pages.js';
@@ -14,6 +16,8 @@ export interface Health {
 }
 
 export interface HttpServerOptions {
+  /** What errors call the address. */
+  readonly origin: string;
   /** A loopback name or address, or any when there is a token. */
   readonly host: string;
   /** 0 picks one. */
@@ -53,18 +57,20 @@ export class HttpServer {
    * @throws Error when the address is not ours alone and needs no token, or is in use
    */
   async start(): Promise<HttpAddress> {
-    const { host, port } = this.#options;
+    const { origin, host, port } = this.#options;
     if (!isLoopback(host) && !this.#access.needsToken)
       throw new Error(
-        `--listen ${host}:${String(port)}: without --token-file only loopback addresses are accepted, such as 127.0.0.1`,
+        `${origin}: without a token file only loopback addresses are accepted, such as 127.0.0.1, not '${host}'`,
       );
     const app = await this.#build();
     this.#app = app;
     try {
       await app.listen({ host: host.replace(/^\[(.*)\]$/, '$1'), port });
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`--listen ${host}:${String(port)}: ${reason}`, { cause: error });
+      const where = hostPort({ host, port });
+      throw new Error(`${origin}: Failed to listen on ${where}: ${reasonOf(error)}`, {
+        cause: error,
+      });
     }
     const address = app.server.address();
     return { host, port: typeof address === 'object' && address !== null ? address.port : port };

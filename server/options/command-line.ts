@@ -1,13 +1,16 @@
 import type {
   ChardevConfig,
   DaemonConfig,
+  MachineConfig,
   MonitorConfig,
-  MonitorEndpoint,
+  ProcessOrigins,
+  QtestConfig,
   Written,
 } from '../config.js';
 import { limitsWith, parseLimit, type LimitName, type Limits } from '../limits.js';
 import { LOG_LEVELS, type LogLevel } from '../log.js';
 import type { GlobalSetting } from '../machine/machine.js';
+import { checkStdio } from './endpoints.js';
 import { CommandLineError, Parameters, parseOpts } from './keyval.js';
 import { MachineOption, readMemory, type MemoryChoice } from './machine.js';
 import {
@@ -15,7 +18,8 @@ import {
   readChardev,
   readEndpoint,
   readMon,
-  resolveMons,
+  readQmp,
+  shareChardevs,
   type MonOption,
 } from './monitors.js';
 import { readNuma, type NumaNodeSetting } from './numa.js';
@@ -59,16 +63,15 @@ class Draft {
   readonly deviceIds = new Set<string>();
   readonly globals: GlobalSetting[] = [];
   readonly chardevs: ChardevConfig[] = [];
-  readonly mons: MonOption[] = [];
-  readonly monitors: MonitorConfig[] = [];
+  readonly monitors: (MonOption | MonitorConfig)[] = [];
   readonly limits: Partial<Record<LimitName, number>> = {};
   readonly accelerators: string[] = [];
   memory: MemoryChoice = { ramSize: 128n << 20n, slots: 0, maxSize: 0n };
   readonly numa: NumaNodeSetting[] = [];
   guestName: string | undefined;
   uuid: string | undefined;
-  qtest: MonitorEndpoint | undefined;
-  qtestLog: string | undefined;
+  qtest: Omit<QtestConfig, 'log'> | undefined;
+  qtestLog: QtestConfig['log'];
   listen: DaemonConfig['listen'];
   tokenFile: string | undefined;
   logLevel: LogLevel = 'warn';
@@ -76,6 +79,11 @@ class Draft {
   pidfile: string | undefined;
   incoming: string | undefined;
   configFile: string | undefined;
+  origins: ProcessOrigins = {
+    listen: '--listen',
+    tokenFile: '--token-file',
+    pidfile: '-pidfile',
+  };
   readonly flags = new Set<string>();
   /** Names of all options that came. */
   readonly given = new Set<string>();
@@ -110,23 +118,21 @@ const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
   device: (draft, origin, text) => draft.devices.push(readDevice(origin, text, draft.deviceIds)),
   global: (draft, origin, text) => draft.globals.push(readGlobal(origin, text)),
   chardev: (draft, origin, text) => {
-    const chardev = readChardev(origin, text);
-    if (draft.chardevs.some(({ id }) => id === chardev.id))
-      throw new CommandLineError(origin, `Duplicate ID '${chardev.id}' for chardev`);
-    draft.chardevs.push(chardev);
+    draft.chardevs.push(readChardev(origin, text, draft.chardevs));
   },
   mon: (draft, origin, text) => {
     const mon = readMon(origin, text);
-    if (mon !== undefined) draft.mons.push(mon);
+    if (mon !== undefined) draft.monitors.push(mon);
   },
-  qmp: (draft, origin, text) => readQmp(draft, origin, text, false),
-  'qmp-pretty': (draft, origin, text) => readQmp(draft, origin, text, true),
+  qmp: (draft, origin, text) => draft.monitors.push(readQmp(origin, text, false)),
+  'qmp-pretty': (draft, origin, text) => draft.monitors.push(readQmp(origin, text, true)),
   qtest: (draft, origin, text) => {
-    draft.qtest = readEndpoint(origin, text);
-    checkMonitor(origin, draft.qtest);
+    const endpoint = readEndpoint(origin, text);
+    checkMonitor(origin, endpoint);
+    draft.qtest = { origin, endpoint };
   },
-  'qtest-log': (draft, _origin, text) => {
-    draft.qtestLog = text;
+  'qtest-log': (draft, origin, path) => {
+    draft.qtestLog = { origin, path };
   },
   accel: (draft, origin, text) => {
     const accel = new Map(parseOpts(text, 'accel')).get('accel');
@@ -136,8 +142,9 @@ const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
   incoming: (draft, _origin, text) => {
     draft.incoming = text;
   },
-  pidfile: (draft, _origin, text) => {
+  pidfile: (draft, origin, text) => {
     draft.pidfile = text;
+    draft.origins = { ...draft.origins, pidfile: origin };
   },
   'run-with': (draft, origin, text) => {
     const given = new Parameters(origin, parseOpts(text));
@@ -152,9 +159,11 @@ const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
   },
   listen: (draft, origin, text) => {
     draft.listen = readListen(origin, text);
+    draft.origins = { ...draft.origins, listen: origin };
   },
-  'token-file': (draft, _origin, text) => {
+  'token-file': (draft, origin, text) => {
     draft.tokenFile = text;
+    draft.origins = { ...draft.origins, tokenFile: origin };
   },
   'log-level': (draft, origin, text) => {
     const level = LOG_LEVELS.find((known) => known === text);
@@ -182,16 +191,6 @@ const PRINTING: Readonly<Record<string, Exclude<Invocation['kind'], 'run'>>> = {
   version: 'version',
   'print-reference': 'print-reference',
   'print-config-schema': 'print-config-schema',
-};
-
-const readQmp = (draft: Draft, origin: string, text: string, pretty: boolean): void => {
-  if (text.startsWith('chardev:'))
-    draft.mons.push({ origin, chardev: text.slice('chardev:'.length), pretty });
-  else {
-    const endpoint = readEndpoint(origin, text);
-    checkMonitor(origin, endpoint);
-    draft.monitors.push({ endpoint, pretty });
-  }
 };
 
 /** `HOST:PORT` or `[HOST]:PORT`. @throws CommandLineError */
@@ -258,42 +257,40 @@ const checkConfig = ({ given }: Draft): void => {
 const finish = (draft: Draft): Options => {
   checkConfig(draft);
   const { kind, guestPolicy, ramBackend, nvdimm, cxl, accelerators } = draft.machine.read();
-  const { flags, guestName, uuid, globals, objects, devices, qtest, qtestLog } = draft;
-  const monitors = [...resolveMons(draft.mons, draft.chardevs), ...draft.monitors];
+  const { flags, guestName, uuid, globals, objects, devices, qtest } = draft;
   const { ramSize, slots, maxSize } = draft.memory;
-  checkStdio(monitors, qtest);
+  const machine: MachineConfig = {
+    name: guestName ?? 'default',
+    guestName,
+    uuid,
+    kind,
+    ramSize: kind === 'none' && !draft.given.has('m') ? 0n : ramSize,
+    memorySlots: { slots, maxSize, nvdimm },
+    cxl,
+    ramBackend,
+    numa: draft.numa,
+    defaults: !flags.has('nodefaults'),
+    guestPolicy,
+    paused: flags.has('S'),
+    preconfig: flags.has('preconfig'),
+    incoming: draft.incoming,
+    globals,
+    objects,
+    devices,
+    ...shareChardevs(draft.monitors, draft.chardevs),
+    qtest: qtest && { ...qtest, log: draft.qtestLog },
+    clock: [...accelerators, ...draft.accelerators].includes('qtest') ? 'client' : 'host',
+  };
+  checkStdio([machine]);
   return {
-    machines: [
-      {
-        name: guestName ?? 'default',
-        guestName,
-        uuid,
-        kind,
-        ramSize: kind === 'none' && !draft.given.has('m') ? 0n : ramSize,
-        memorySlots: { slots, maxSize, nvdimm },
-        cxl,
-        ramBackend,
-        numa: draft.numa,
-        defaults: !flags.has('nodefaults'),
-        guestPolicy,
-        paused: flags.has('S'),
-        preconfig: flags.has('preconfig'),
-        incoming: draft.incoming,
-        globals,
-        objects,
-        devices,
-        monitors,
-        qtest: qtest === undefined ? undefined : { endpoint: qtest, log: qtestLog },
-        clock: [...accelerators, ...draft.accelerators].includes('qtest') ? 'client' : 'host',
-        chardevs: draft.chardevs.filter(({ id }) => !monitors.some(({ label }) => label === id)),
-      },
-    ],
+    machines: [machine],
     listen: draft.listen,
     tokenFile: draft.tokenFile,
     limits: limitsWith(draft.limits),
     logLevel: draft.logLevel,
     logFile: draft.logFile,
     pidfile: draft.pidfile,
+    origins: draft.origins,
     demo: flags.has('demo'),
     configFile: draft.configFile,
     given: draft.given,
@@ -303,13 +300,4 @@ const finish = (draft: Draft): Options => {
     preconfig: flags.has('preconfig'),
     incoming: draft.incoming,
   };
-};
-
-const checkStdio = (
-  monitors: readonly MonitorConfig[],
-  qtest: MonitorEndpoint | undefined,
-): void => {
-  const endpoints = [...monitors.map(({ endpoint }) => endpoint), ...(qtest ? [qtest] : [])];
-  if (endpoints.filter(({ kind }) => kind === 'stdio').length > 1)
-    throw new CommandLineError('stdio', 'cannot use stdio by multiple character devices');
 };

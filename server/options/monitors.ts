@@ -26,14 +26,23 @@ const IDLE_BACKENDS = [
 ];
 const isIdentifier = (text: string): boolean => /^[A-Za-z][A-Za-z0-9._-]*$/.test(text);
 
-/** @throws CommandLineError when the backend, the id or a parameter is bad */
-export const readChardev = (origin: string, text: string): ChardevConfig => {
+/**
+ * @param others of the same machine
+ * @throws CommandLineError when the backend, the id or a parameter is bad, or the id is taken
+ */
+export const readChardev = (
+  origin: string,
+  text: string,
+  others: readonly ChardevConfig[],
+): ChardevConfig => {
   const given = new Parameters(origin, parseOpts(text, 'backend'));
   const backend = given.take('backend');
   if (backend === undefined) throw new CommandLineError(origin, 'chardev: "backend" missing');
   const id = given.take('id');
   if (id === undefined) throw new CommandLineError(origin, 'chardev: no id specified');
   if (!isIdentifier(id)) throw new CommandLineError(origin, "Parameter 'id' expects an identifier");
+  if (others.some((other) => other.id === id))
+    throw new CommandLineError(origin, `Duplicate ID '${id}' for chardev`);
   if (backend === 'socket') return { origin, id, endpoint: readSocket(origin, given) };
   if (backend === 'stdio') {
     given.ignore(['signal', 'mux', 'logfile', 'logappend']);
@@ -72,8 +81,38 @@ export const readMon = (origin: string, text: string): MonOption | undefined => 
   return { origin, chardev, pretty: pretty ?? false };
 };
 
-/** @throws CommandLineError when the chardev is unknown, taken or cannot carry a monitor */
-export const resolveMons = (
+/** `-qmp` and `-qmp-pretty`: a socket of its own, or `chardev:ID`. @throws CommandLineError */
+export const readQmp = (
+  origin: string,
+  text: string,
+  pretty: boolean,
+): MonOption | MonitorConfig => {
+  if (text.startsWith('chardev:'))
+    return { origin, chardev: text.slice('chardev:'.length), pretty };
+  const endpoint = readEndpoint(origin, text);
+  checkMonitor(origin, endpoint);
+  return { origin, endpoint, pretty };
+};
+
+/**
+ * Gives monitors their chardevs; the others are left to devices. As QEMU, a chardev that cannot be
+ * opened is blamed itself, and not its monitor.
+ *
+ * @returns monitors on chardevs before those with sockets of their own
+ * @throws CommandLineError when a chardev is unknown, taken or cannot carry a monitor
+ */
+export const shareChardevs = (
+  wanted: readonly (MonOption | MonitorConfig)[],
+  chardevs: readonly ChardevConfig[],
+): { monitors: MonitorConfig[]; chardevs: ChardevConfig[] } => {
+  const mons = wanted.flatMap((monitor) => ('chardev' in monitor ? [monitor] : []));
+  const own = wanted.flatMap((monitor) => ('chardev' in monitor ? [] : [monitor]));
+  const monitors = [...resolveMons(mons, chardevs), ...own];
+  const isMonitor = ({ id }: ChardevConfig): boolean => monitors.some(({ label }) => label === id);
+  return { monitors, chardevs: chardevs.filter((chardev) => !isMonitor(chardev)) };
+};
+
+const resolveMons = (
   mons: readonly MonOption[],
   chardevs: readonly ChardevConfig[],
 ): MonitorConfig[] => {
@@ -90,7 +129,7 @@ export const resolveMons = (
     if (taken.has(chardev)) throw new CommandLineError(origin, `chardev "${chardev}" is in use`);
     taken.add(chardev);
     checkMonitor(origin, endpoint);
-    return { label: chardev, endpoint, pretty };
+    return { origin: found.origin, label: chardev, endpoint, pretty };
   });
 };
 

@@ -1,4 +1,5 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
+import type { QtestConfig } from '../config.js';
 import type { RootLog } from '../log.js';
 
 /** What one session records. */
@@ -19,14 +20,14 @@ export class QtestLogFile {
   readonly #log: RootLog;
   #fd: number | undefined;
 
-  /** @throws Error naming the file and the reason */
-  constructor(path: string, log: RootLog) {
+  /** @throws Error naming the origin and the reason */
+  constructor({ origin, path }: NonNullable<QtestConfig['log']>, log: RootLog) {
     this.#log = log;
     try {
       this.#fd = openSync(path, 'w', 0o666);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`-qtest-log ${path}: ${reason}`, { cause: error });
+      throw new Error(`${origin}: ${reason}`, { cause: error });
     }
   }
 

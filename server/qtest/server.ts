@@ -44,7 +44,7 @@ export class QtestServer {
   constructor(options: QtestServerOptions) {
     this.#options = options;
     const { config, log } = options;
-    if (config.log !== undefined && config.log !== 'none')
+    if (config.log !== undefined && config.log.path !== 'none')
       this.#record = new QtestLogFile(config.log, log);
   }
 

@@ -54,6 +54,7 @@ t.test('every row over a UNIX socket without the native layer', async (t) => {
 t.test('every row over a WebSocket', async (t) => {
   const { monitor } = wire();
   const server = new HttpServer({
+    origin: '--listen',
     host: '127.0.0.1',
     port: 0,
     limits: limitsWith(),

@@ -16,9 +16,9 @@ t.test('NAME=VALUE is read, or refused with name, value and rule', async (t) => 
   t.strictSame(parseLimit('clients=65536'), { name: 'clients', value: 65536 });
   for (const value of ['0', '65537', '', '1.5', '-1', '1e3', '9'.repeat(20)])
     t.throws(() => parseLimit(`clients=${value}`), {
-      message: `limit 'clients' takes a number from 1 to 65536, not '${value}'`,
+      message: `limit 'clients' takes an integer from 1 to 65536, not '${value}'`,
     });
-  t.throws(() => parseLimit('clients'), { message: /takes a number/ });
+  t.throws(() => parseLimit('clients'), { message: /takes an integer/ });
   t.throws(() => parseLimit('nope=1'), { message: /^limit 'nope' is not known; known are json-/ });
 });
 

@@ -38,7 +38,7 @@ t.test('a mistake on the command line is one line on stderr and exit status 1', 
       ['-object', 'memory-backend-ram,id=m,size=0'],
       /property 'size' of memory-backend-ram doesn't take value '0'\n$/,
     ],
-    [['--listen', '0.0.0.0:0'], /loopback/],
+    [['--listen', '0.0.0.0:0'], /^qmemd: --listen 0\.0\.0\.0:0: .*loopback/],
     [['--limit', 'nosuch=1'], /nosuch/],
     [['--log-level', 'loud'], /loud/],
   ] as const)
@@ -48,6 +48,38 @@ t.test('a mistake on the command line is one line on stderr and exit status 1', 
       t.match(result.stderr, stderr);
       t.equal(result.stderr.trimEnd().split('\n').length, 1, 'one line, no stack trace');
     });
+});
+
+t.test('what cannot be opened is told with the option as typed', async (t) => {
+  const listening = 'unix:/nope/x,server=on,wait=off';
+  const chardev = 'socket,id=a,path=/nope/x';
+  const [bind, connect] = ['Failed to bind socket to', 'Failed to connect to'];
+  for (const [words, message] of [
+    [['-qmp', listening], `-qmp ${listening}: ${bind} /nope/x: No such file or directory`],
+    [
+      ['--qmp-pretty', listening],
+      `--qmp-pretty ${listening}: ${bind} /nope/x: No such file or directory`,
+    ],
+    [['-qtest', listening], `-qtest ${listening}: ${bind} /nope/x: No such file or directory`],
+    [
+      ['-qmp', 'unix:/nope/x'],
+      `-qmp unix:/nope/x: ${connect} '/nope/x': No such file or directory`,
+    ],
+    [
+      ['-chardev', chardev, '-mon', 'a,mode=control'],
+      `-chardev ${chardev}: ${connect} '/nope/x': No such file or directory`,
+    ],
+    [
+      [
+        '-chardev',
+        'socket,id=compat_monitor0,path=/tmp/x,server=on,wait=off',
+        '-mon',
+        'compat_monitor0,mode=control',
+      ],
+      /^-qmp unix:\S+,server=on,wait=off: Chardev with id 'compat_monitor0' already exists$/,
+    ],
+  ] as const)
+    await t.rejects(startDaemon(t, ['-M', 'none', ...words]), { message }, String(message));
 });
 
 t.test('a socket in use is refused, a stale one is replaced', async (t) => {

@@ -164,7 +164,7 @@ t.test('-daemonize reports a failure as if there were no background', async (t) 
 t.test('-daemonize does not take stdin and stdout away', async (t) => {
   const { status, stderr } = await finish(t, [...NONE, '-daemonize', '-qmp', 'stdio']);
   t.equal(status, 1);
-  t.equal(stderr, 'qmemd: cannot use stdio with -daemonize\n');
+  t.equal(stderr, 'qmemd: -qmp stdio: cannot use stdio with -daemonize\n');
 });
 
 t.test('addresses of IPv6 are printed in brackets', async (t) => {

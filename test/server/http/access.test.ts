@@ -66,23 +66,24 @@ t.test('WebSocket clients show it in a header or, as browsers must, in the query
 t.test('an address beyond loopback needs a token', async (t) => {
   for (const host of ['0.0.0.0', '[::]', 'example.com'])
     await t.rejects(startDaemon(t, ['-M', 'none', '--listen', `${host}:0`]), {
-      message: /^--listen .*: without --token-file only loopback addresses are accepted/,
+      message: /^--listen .*: without a token file only loopback addresses are accepted/,
     });
 });
 
 t.test('a token file must be private and hold one good token', async (t) => {
-  t.equal(readTokenFile(tokenFile(t, `\n ${TOKEN} \n`, 0o400)), TOKEN);
-  t.equal(readTokenFile(tokenFile(t, 'x'.repeat(16))), 'x'.repeat(16));
+  const read = (path: string): string => readTokenFile(path, `--token-file ${path}`);
+  t.equal(read(tokenFile(t, `\n ${TOKEN} \n`, 0o400)), TOKEN);
+  t.equal(read(tokenFile(t, 'x'.repeat(16))), 'x'.repeat(16));
   for (const mode of [0o640, 0o604, 0o620, 0o644])
-    t.throws(() => readTokenFile(tokenFile(t, TOKEN, mode)), {
+    t.throws(() => read(tokenFile(t, TOKEN, mode)), {
       message: new RegExp(`^--token-file .*: mode 0${mode.toString(8)} lets others`),
     });
   for (const text of ['', 'x'.repeat(15), 'x'.repeat(4097)])
-    t.throws(() => readTokenFile(tokenFile(t, text)), {
+    t.throws(() => read(tokenFile(t, text)), {
       message: /: the token must have 16 to 4096 characters$/,
     });
-  t.throws(() => readTokenFile(tokenFile(t, 'two words that are long')), { message: /letters/ });
-  t.throws(() => readTokenFile('/no/such/file'), { message: /^--token-file .*ENOENT/ });
+  t.throws(() => read(tokenFile(t, 'two words that are long')), { message: /letters/ });
+  t.throws(() => read('/no/such/file'), { message: /^--token-file .*ENOENT/ });
   await t.rejects(startDaemon(t, ['--listen', '127.0.0.1:0', '--token-file', '/no/such/file']), {
     message: /ENOENT/,
   });

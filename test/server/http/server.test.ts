@@ -1,6 +1,6 @@
 import { on, once } from 'node:events';
 import { request } from 'node:http';
-import { connect } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import t from 'tap';
 import { WebSocket } from 'ws';
 import { isTrusted } from '../../../server/http/origin.js';
@@ -17,6 +17,7 @@ interface Teardown {
 const start = async (test: Teardown, changed: Partial<Limits> = {}) => {
   const all = wire();
   const server = new HttpServer({
+    origin: '--listen',
     host: '127.0.0.1',
     port: 0,
     limits: limitsWith({ 'websocket-frame-bytes': 100, ...changed }),
@@ -168,15 +169,36 @@ t.test('only loopback addresses are listened on', async (t) => {
   const { port } = await start(t);
   const at = (host: string, wanted: number): Promise<unknown> =>
     new HttpServer({
+      origin: 'c.json: listen',
       host,
       port: wanted,
       limits: limitsWith(),
       lookup: () => undefined,
       health: () => ({ status: 'ok', version: '1', native: 'none', machines: [] }),
     }).start();
-  await t.rejects(at('0.0.0.0', 0), { message: /only loopback addresses/ });
+  await t.rejects(at('0.0.0.0', 0), {
+    message:
+      "c.json: listen: without a token file only loopback addresses are accepted, such as 127.0.0.1, not '0.0.0.0'",
+  });
   await t.rejects(at('example.com', 0), { message: /only loopback addresses/ });
-  await t.rejects(at('127.0.0.1', port), { message: /--listen 127\.0\.0\.1:\d+: .*EADDRINUSE/ });
+  await t.rejects(at('::', 0), { message: /only loopback addresses .*, not '::'$/ });
+  await t.rejects(at('127.0.0.1', port), {
+    message: `c.json: listen: Failed to listen on 127.0.0.1:${String(port)}: Address already in use`,
+  });
+});
+
+t.test('an IPv6 address in use is told in brackets', async (t) => {
+  const holder = createServer().listen(0, '::1');
+  await once(holder, 'listening');
+  t.teardown(() => holder.close());
+  const { port } = holder.address() as AddressInfo;
+  const server = new HttpServer({
+    ...{ origin: '--listen', host: '::1', port, limits: limitsWith(), lookup: () => undefined },
+    health: () => ({ status: 'ok', version: '1', native: 'none', machines: [] }),
+  });
+  await t.rejects(server.start(), {
+    message: `--listen: Failed to listen on [::1]:${String(port)}: Address already in use`,
+  });
 });
 
 t.test('connections up to the limit are served, one more is closed', async (t) => {

@@ -63,7 +63,7 @@ t.test('what cannot be is refused with option, value and rule', async (t) => {
     [['-M', ''], /^-M : /],
     [['-M', 'x'.repeat(256)], /1 to 255 bytes/],
     [['-M', 'a', '-m', '/tmp'], /^-M and -m exclude each other$/],
-    [['--limit', 'ivshmem-peers=0'], /takes a number from 1 to 65535, not '0'/],
+    [['--limit', 'ivshmem-peers=0'], /takes an integer from 1 to 65535, not '0'/],
     [['-x'], /'-x'/],
     [['word'], /'word'/],
   ] as const)

@@ -27,7 +27,11 @@ t.test('the command line of the seed is understood', async (t) => {
   t.equal(only?.kind, 'q35');
   t.equal(only?.ramSize, 4n << 30n);
   t.strictSame(only?.monitors, [
-    { endpoint: { kind: 'unix-listen', path: '/tmp/qmp.sock', wait: false }, pretty: false },
+    {
+      origin: '-qmp unix:/tmp/qmp.sock,server=on,wait=off',
+      endpoint: { kind: 'unix-listen', path: '/tmp/qmp.sock', wait: false },
+      pretty: false,
+    },
   ]);
   t.strictSame(only?.devices, [
     {
@@ -87,6 +91,7 @@ t.test('what libvirt passes when it probes and starts a domain is accepted', asy
   t.equal(only?.uuid, '0f2c1b5a-7d3e-4b60-8f7a-1c2d3e4f5061');
   t.strictSame(only?.monitors, [
     {
+      origin: '-chardev socket,id=charmonitor,fd=30,server=on,wait=off',
       label: 'charmonitor',
       endpoint: { kind: 'unix-fd', fd: 30, listening: true, wait: false },
       pretty: false,
@@ -149,7 +154,11 @@ t.test('monitors: listening waits by default, short forms, two steps, pretty', a
     ['unix:/a,reconnect=1', { kind: 'unix-connect', path: '/a', reconnectMs: 1000 }],
     ['stdio', { kind: 'stdio' }],
   ] as const)
-    t.strictSame(machine('-qmp', text).monitors, [{ endpoint, pretty: false }], text);
+    t.strictSame(
+      machine('-qmp', text).monitors,
+      [{ origin: `-qmp ${text}`, endpoint, pretty: false }],
+      text,
+    );
   t.equal(machine('-qmp-pretty', 'stdio').monitors[0]?.pretty, true);
   t.strictSame(
     machine(
@@ -158,12 +167,19 @@ t.test('monitors: listening waits by default, short forms, two steps, pretty', a
       '-chardev',
       'socket,id=c,path=/p,server=on,wait=off',
     ).monitors,
-    [{ label: 'c', endpoint: listen('/p', false), pretty: true }],
+    [
+      {
+        origin: '-chardev socket,id=c,path=/p,server=on,wait=off',
+        label: 'c',
+        endpoint: listen('/p', false),
+        pretty: true,
+      },
+    ],
     'the chardev may come later',
   );
   t.strictSame(machine('-chardev', 'stdio,id=c', '-mon', 'c').monitors, [], 'a human monitor');
   t.strictSame(machine('-chardev', 'stdio,id=c', '-qmp', 'chardev:c').monitors, [
-    { label: 'c', endpoint: { kind: 'stdio' }, pretty: false },
+    { origin: '-chardev stdio,id=c', label: 'c', endpoint: { kind: 'stdio' }, pretty: false },
   ]);
 });
 
@@ -226,7 +242,9 @@ t.test('our own options', async (t) => {
     exitWithParent: true,
     preconfig: true,
     incoming: 'defer',
-    machines: [{ qtest: { endpoint: { kind: 'unix-connect', path: '/q' }, log: '/dev/null' } }],
+    machines: [
+      { qtest: { endpoint: { kind: 'unix-connect', path: '/q' }, log: { path: '/dev/null' } } },
+    ],
   });
   t.equal(options.limits.clients, 3);
   t.strictSame(run('--listen', '[::1]:7710').listen, { host: '::1', port: 7710 });
@@ -348,7 +366,14 @@ t.test('a bad option is one line with option, value and rule', async (t) => {
       ['-qmp', 'unix:/a,wait=off'],
       "-qmp unix:/a,wait=off: 'wait' option is incompatible with socket in client connect mode",
     ],
-    [['-qmp', 'stdio', '-qmp', 'stdio'], 'stdio: cannot use stdio by multiple character devices'],
+    [
+      ['--qmp', 'stdio', '-qtest', 'stdio'],
+      '-qtest stdio: cannot use stdio by multiple character devices',
+    ],
+    [
+      ['-qmp-pretty', 'stdio', '-chardev', 'stdio,id=a'],
+      '-qmp-pretty stdio: cannot use stdio by multiple character devices',
+    ],
     [['-run-with', 'foo=1'], "-run-with foo=1: Invalid parameter 'foo'"],
     [
       ['--listen', '127.0.0.1'],
@@ -362,7 +387,7 @@ t.test('a bad option is one line with option, value and rule', async (t) => {
       ['--log-level', 'loud'],
       "--log-level loud: 'loud' is none of trace, debug, info, warn, error, silent",
     ],
-    [['--limit', 'clients=x'], /^--limit clients=x: limit 'clients' takes a number from/],
+    [['--limit', 'clients=x'], /^--limit clients=x: limit 'clients' takes an integer from/],
     [['--limit', 'x=1'], /^--limit x=1: limit 'x' is not known/],
   ] as const)
     t.throws(() => run(...words), problem(message as string), words.join(' '));

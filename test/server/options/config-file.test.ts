@@ -1,37 +1,19 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createRequire } from 'node:module';
 import type * as AjvModule from 'ajv';
 import t from 'tap';
-import { Daemon } from '../../../server/daemon.js';
-import { createLog } from '../../../server/log.js';
-import { parseCommandLine, type Options } from '../../../server/options/command-line.js';
 import { withConfigFile } from '../../../server/options/config-file.js';
 import { configJsonSchema } from '../../../server/options/config-schema.js';
-import { eventually, privateFolder, type Cleanup } from '../../support/daemon.js';
+import {
+  optionsOf,
+  readConfig as read,
+  second as one,
+  startConfig as start,
+} from '../../support/config.js';
+import { eventually, privateFolder } from '../../support/daemon.js';
 import { Qmp } from '../../support/qmp.js';
 import { Qtest } from '../../support/qtest.js';
-
-const options = (words: readonly string[]): Options => {
-  const invocation = parseCommandLine(words);
-  if (invocation.kind !== 'run') throw new Error('the words do not run a daemon');
-  return invocation.options;
-};
-
-const read = (test: Cleanup, content: unknown, words: readonly string[] = []): Options => {
-  const path = join(privateFolder(test), 'c.json');
-  writeFileSync(path, typeof content === 'string' ? content : JSON.stringify(content));
-  return withConfigFile(options(['--config', path, ...words]), path);
-};
-
-const start = async (test: Cleanup, given: Options): Promise<Daemon> => {
-  const daemon = new Daemon({ config: given, log: createLog('error'), onEmpty: () => undefined });
-  test.teardown(() => daemon.stop());
-  await daemon.start();
-  return daemon;
-};
-
-const one = (machine: object): object => ({ machines: [{ name: 'a' }, { name: 'b', ...machine }] });
 
 t.test('a file is read into machines, limits and the address', async (t) => {
   const given = read(t, {
@@ -66,14 +48,15 @@ t.test('a file is read into machines, limits and the address', async (t) => {
 
 t.test('a mistake is told with its place in the file', async (t) => {
   for (const [content, text] of [
-    ['{"machines": [', /c\.json: .*JSON/],
+    ['{"machines": [', /c\.json: line 1, column 15: a value is expected, not the end of the file$/],
+    ['{\n  "machines": [,]\n}\n', /c\.json: line 2, column 16: a value is expected, not ','$/],
     [[], /c\.json: an object is expected$/],
     [{}, /c\.json: Parameter 'machines' is missing$/],
     [{ machines: [] }, /c\.json: machines: one machine at least is expected$/],
     [{ machines: [{ name: 'a' }], x: 1 }, /c\.json: Parameter 'x' is unexpected$/],
     [{ machines: [{}] }, /c\.json: machines\[0\]: Parameter 'name' is missing$/],
-    [{ machines: [7] }, /c\.json: machines\[0\]: Invalid parameter type/],
-    [one({ name: 'a' }), /machines\[1\]\.name: 'a' is taken by machines\[0\]$/],
+    [{ machines: [7] }, /c\.json: machines\[0\]: an object is expected$/],
+    [one({ name: 'a' }), /c\.json: machines\[1\]\.name: 'a' is taken by machines\[0\]\.name$/],
     [one({ name: 'a b' }), /machines\[1\]\.name: 'a b' is not 1 to 64 letters/],
     [one({ name: 'x'.repeat(65) }), /machines\[1\]\.name: /],
     [one({ colour: 1 }), /machines\[1\]: Parameter 'colour' is unexpected$/],
@@ -96,26 +79,35 @@ t.test('a mistake is told with its place in the file', async (t) => {
     [one({ monitors: [{ path: 'x'.repeat(108) }] }), /monitors\[0\]\.path: .* 107 bytes/],
     [
       one({ monitors: [{ path: '/s' }, { path: '/s' }] }),
-      /machines\[1\]\.monitors\[1\]\.path: '\/s' is taken by machines\[1\]\.monitors\[0\]$/,
+      /machines\[1\]\.monitors\[1\]\.path: '\/s' is taken by machines\[1\]\.monitors\[0\]\.path$/,
     ],
     [one({ qtest: {} }), /machines\[1\]\.qtest: Parameter 'path' is missing$/],
+    [one({ qtest: null }), /machines\[1\]\.qtest: an object is expected$/],
     [one({ qtest: { path: '' } }), /machines\[1\]\.qtest\.path: a path is expected$/],
     [
       one({ monitors: [{ path: '/s' }], qtest: { path: '/s' } }),
-      /machines\[1\]\.qtest\.path: '\/s' is taken by machines\[1\]\.monitors\[0\]$/,
+      /machines\[1\]\.qtest\.path: '\/s' is taken by machines\[1\]\.monitors\[0\]\.path$/,
     ],
-    [{ machines: [{ name: 'a' }], limits: { clients: 0 } }, /limits\.clients: limit 'clients'/],
-    [{ machines: [{ name: 'a' }], limits: { x: 1 } }, /limits: limits\.x: limit 'x' is not known/],
+    [
+      { machines: [{ name: 'a' }], limits: { clients: 0 } },
+      /c\.json: limits\.clients: limit 'clients' takes an integer from 1 to 65536, not '0'$/,
+    ],
+    [{ machines: [{ name: 'a' }], limits: { clients: '5' } }, /limits\.clients: .*, not '"5"'$/],
+    [{ machines: [{ name: 'a' }], limits: { clients: 5.5 } }, /limits\.clients: .*, not '5\.5'$/],
+    [{ machines: [{ name: 'a' }], limits: { clients: [5] } }, /limits\.clients: .*, not '\[5\]'$/],
+    [{ machines: [{ name: 'a' }], limits: null }, /c\.json: limits: an object is expected$/],
+    [{ machines: [{ name: 'a' }], limits: [] }, /c\.json: limits: an object is expected$/],
+    [{ machines: [{ name: 'a' }], limits: { x: 1 } }, /c\.json: limits\.x: limit 'x' is not known/],
     [{ machines: [{ name: 'a' }], listen: 'x' }, /listen: 'x' is not HOST:PORT/],
     [{ machines: [{ name: 'a' }], 'log-level': 'x' }, /'log-level' does not accept value 'x'/],
   ] as const)
     t.throws(() => read(t, content), { message: text }, String(text));
-  t.throws(() => withConfigFile(options([]), '/no/such'), { message: /^\/no\/such: ENOENT/ });
+  t.throws(() => withConfigFile(optionsOf([]), '/no/such'), { message: /^\/no\/such: ENOENT/ });
 });
 
 t.test('options of a machine do not go with a file', async (t) => {
   for (const words of [['-M', 'pc'], ['-device', 'x'], ['-S'], ['-qmp', 'stdio'], ['--demo']])
-    t.throws(() => options(['--config', 'x', ...words]), {
+    t.throws(() => optionsOf(['--config', 'x', ...words]), {
       message: `-${words[0]?.replace(/^-+/, '') ?? ''}: with --config the machines are described in the file`,
     });
 });
@@ -164,6 +156,54 @@ t.test('what fails when a machine is built is told with its place in the file', 
     });
     await t.rejects(start(t, given), { message: text }, String(text));
   }
+});
+
+t.test('what fails when it is opened is told with its place in the file', async (t) => {
+  const no = '/nope/x';
+  for (const [content, text] of [
+    [
+      one({ monitors: [{ path: no }] }),
+      'machines[1].monitors[0].path: Failed to bind socket to /nope/x: No such file or directory',
+    ],
+    [
+      one({ qtest: { path: no } }),
+      'machines[1].qtest.path: Failed to bind socket to /nope/x: No such file or directory',
+    ],
+    [
+      one({ qtest: { path: '/tmp/x', log: no } }),
+      `machines[1].qtest.log: ENOENT: no such file or directory, open '/nope/x'`,
+    ],
+    [
+      { ...one({}), listen: '0.0.0.0:0' },
+      "listen: without a token file only loopback addresses are accepted, such as 127.0.0.1, not '0.0.0.0'",
+    ],
+    [
+      { ...one({}), listen: '127.0.0.1:0', 'token-file': no },
+      "token-file: ENOENT: no such file or directory, open '/nope/x'",
+    ],
+  ] as const) {
+    const given = read(t, { listen: '', ...content });
+    const { message } = await start(t, given).then(
+      () => ({ message: 'started' }),
+      (error: unknown) => error as Error,
+    );
+    t.equal(message.replace(/^.*(?=c\.json: )/, ''), `c.json: ${text}`);
+  }
+  await t.rejects(start(t, read(t, { ...one({}), listen: '', pidfile: no })), {
+    message: /c\.json: pidfile: .*no such file or directory/i,
+  });
+});
+
+t.test('what the command line says instead is told as typed', async (t) => {
+  const no = '/nope/x';
+  for (const [content, words] of [
+    [{ listen: '127.0.0.1:0' }, ['--listen', '0.0.0.0:0']],
+    [{ listen: '127.0.0.1:0', 'token-file': no }, ['-token-file', '/nope/y']],
+    [{ listen: '', pidfile: no }, ['--pidfile', '/nope/y']],
+  ] as const)
+    await t.rejects(start(t, read(t, { ...one({}), ...content }, words)), {
+      message: new RegExp(`^${words.join(' ')}: `),
+    });
 });
 
 t.test('machines of one daemon do not meet', async (t) => {
