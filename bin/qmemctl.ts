@@ -20,4 +20,8 @@ process.exitCode = await run(process.argv.slice(2), {
   out: (text) => void stdout.write(text),
   err: (text) => void process.stderr.write(text),
   done: done.signal,
+  catchInterrupt: () => {
+    // Once: a second one ends the process, whatever it waits for.
+    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => done.abort());
+  },
 });

@@ -3,6 +3,7 @@ import { CommandError, ConnectionError, QmpClient } from './client.js';
 import { watchEvents } from './events.js';
 import { writeJson } from './json.js';
 import { parseWords, readRequest, USAGE, type Request } from './request.js';
+import { HumanMonitor } from './shell/human.js';
 
 /** qmemctl: one command to a QMP server, its events, or a shell; JSON out, exit status. */
 
@@ -16,19 +17,43 @@ export interface ProgramIo {
   readonly terminal?: NodeJS.WritableStream | undefined;
   out(text: string): void;
   err(text: string): void;
-  /** Ends `events`: nobody reads the output any more. */
+  /** Ends `events`: nobody reads the output any more, or an interrupt that is caught. */
   readonly done: AbortSignal;
+  /** From here on an interrupt does not end the process but sets off `done`. */
+  catchInterrupt?(): void;
 }
 
 type Asked<Kind extends Request['kind']> = Extract<Request, { kind: Kind }>;
 
 const runCommand = async (request: Asked<'command'>, io: ProgramIo): Promise<void> => {
-  const client = await QmpClient.connect(request);
+  const { command, args, isOutOfBand } = request.call;
+  const client = await QmpClient.connect({ ...request, outOfBand: isOutOfBand });
   try {
-    io.out(`${writeJson(await client.execute(request.command, request.args), 2)}\n`);
+    io.out(`${writeJson(await client.execute(command, args, isOutOfBand), 2)}\n`);
   } finally {
     client.close();
   }
+};
+
+const runHuman = async (request: Asked<'human'>, io: ProgramIo): Promise<void> => {
+  const client = await QmpClient.connect(request);
+  try {
+    const human = new HumanMonitor((command, args) => client.execute(command, args));
+    const text = (await human.command(request.line)).replace(/\r\n/g, '\n');
+    if (text !== '') io.out(text.endsWith('\n') ? text : `${text}\n`);
+  } finally {
+    client.close();
+  }
+};
+
+const runEvents = async (request: Asked<'events'>, io: ProgramIo): Promise<void> => {
+  io.catchInterrupt?.();
+  await watchEvents({
+    ...request,
+    done: io.done,
+    onEvent: (event) => io.out(`${writeJson(event, request.pretty ? 2 : 0)}\n`),
+    onNote: (text) => io.err(`qmemctl: ${text}\n`),
+  });
 };
 
 const serve = async (request: Request, io: ProgramIo): Promise<number> => {
@@ -36,13 +61,11 @@ const serve = async (request: Request, io: ProgramIo): Promise<number> => {
     case 'command':
       await runCommand(request, io);
       return 0;
+    case 'human':
+      await runHuman(request, io);
+      return 0;
     case 'events':
-      await watchEvents({
-        ...request,
-        done: io.done,
-        onEvent: (event) => io.out(`${writeJson(event)}\n`),
-        onNote: (text) => io.err(`qmemctl: ${text}\n`),
-      });
+      await runEvents(request, io);
       return 0;
     case 'machines': {
       const { listMachines } = await import('./machines.js');
@@ -58,7 +81,7 @@ const serve = async (request: Request, io: ProgramIo): Promise<number> => {
 
 const explain = (error: unknown, io: ProgramIo): number => {
   if (error instanceof UsageError) {
-    io.err(`qmemctl: ${error.message}\n${USAGE}`);
+    io.err(`qmemctl: ${error.message}\ntry qmemctl --help\n`);
     return 2;
   }
   if (error instanceof CommandError) io.err(`${error.class}: ${error.message}\n`);

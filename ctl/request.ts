@@ -1,26 +1,29 @@
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import type { JsonObject } from '../schema/json.js';
 import { httpAddress, qmpAddress } from './address.js';
-import { readArguments, UsageError } from './arguments.js';
+import { UsageError } from './arguments.js';
+import { callOfWords, type Call } from './call.js';
 import type { Since } from './events.js';
 import { defaultAddress } from './paths.js';
 
 /** The words of the command line -> what to do. */
 
 export const USAGE = `usage: qmemctl [-s ADDRESS] [-m MACHINE] COMMAND [key=value ...]
+       qmemctl [-s ADDRESS] [-m MACHINE] JSON
+       qmemctl [-s ADDRESS] [-m MACHINE] -H LINE
        qmemctl [-s ADDRESS] [-m MACHINE] shell [-p] [-v] [-H]
-       qmemctl [-s ADDRESS] [-m MACHINE] events [--event NAME,NAME] [--since [STREAM:]SEQ]
+       qmemctl [-s ADDRESS] [-m MACHINE] events [-p] [--event NAME,NAME]
+                                         [--since [STREAM:]SEQ] [--reconnect]
        qmemctl [-s ws://HOST:PORT] machines
 
 Sends one QMP command and prints what it returns as JSON. A value is JSON when it looks like JSON
 (5, true, null, [..], {..}, "text"), else text; a.b=1 sets a member of a, a.0=x a.1=y is a list.
 Sizes are bytes (size=67108864, not 64M); a text that looks like a number goes in quotes:
-data='"1234"'.
+data='"1234"'. JSON is a whole command: '{"execute": "query-name"}', or "exec-oob".
 \`shell\` reads such commands line by line, from a terminal (Tab completes, events appear as they
 come) or a pipe. A line that opens a bracket goes on until it is closed; transaction( begins a
-transaction of one action a line, ) sends it.
-\`events\` prints events as they come, one a line, until it is interrupted.
+transaction of one action a line, or several with ; between them, ) sends it.
+\`events\` prints events as they come, one a line, until it is interrupted or the machine ends.
 \`machines\` lists the machines of the server.
 
   -s, --socket ADDRESS  path of the server's UNIX socket, HOST:PORT, or a ws:// URL
@@ -29,13 +32,15 @@ transaction of one action a line, ) sends it.
       --token-file FILE holds the token that the server asks for over HTTP and WebSocket
       --event NAMES     only these events
       --since SEQ       begin with what came after this \`seq\`; says on stderr what was lost
-  -p, --pretty          shell: answers over several lines
+      --reconnect       events: dial again when the connection is lost, and go on after the last
+  -p, --pretty          over several lines: answers in the shell, events; the rest is always so
   -v, --verbose         shell: show each command as it is sent
-  -H, --human           shell: lines for the human monitor, such as info pci
+  -H, --human           lines for the human monitor, such as info pci; printed as plain text
       --help, --version
 
 The shell keeps what is typed in ~/.qmemctl_history, or QMEMCTL_HISTORY (empty: nowhere).
-Exit status: 0 done, 1 refused (class and text on stderr) or no connection, 2 wrong usage.
+Exit status: 0 done, 1 refused (class and text on stderr), no connection or a lost one, 2 wrong
+usage.
 `;
 
 const OPTIONS = {
@@ -44,6 +49,7 @@ const OPTIONS = {
   'token-file': { type: 'string' },
   event: { type: 'string', multiple: true },
   since: { type: 'string' },
+  reconnect: { type: 'boolean' },
   pretty: { type: 'boolean', short: 'p' },
   verbose: { type: 'boolean', short: 'v' },
   human: { type: 'boolean', short: 'H' },
@@ -55,22 +61,29 @@ type Environment = Readonly<Record<string, string | undefined>>;
 type Parsed = ReturnType<typeof parseWords>;
 type OptionName = keyof typeof OPTIONS;
 
-/** Options that go with one command only. */
-const ONLY_WITH: Readonly<Record<string, readonly OptionName[]>> = {
-  events: ['event', 'since'],
-  shell: ['pretty', 'verbose', 'human'],
-};
+/** Options that go with some commands only; COMMAND is any of the server's. */
+const ONLY_WITH: readonly (readonly [OptionName, readonly string[]])[] = [
+  ['event', ['events']],
+  ['since', ['events']],
+  ['reconnect', ['events']],
+  ['verbose', ['shell']],
+  ['human', ['shell', 'COMMAND']],
+];
+const OWN_COMMANDS: readonly string[] = ['events', 'machines', 'shell'];
 
 interface Target {
   readonly address: string;
   readonly token: string | undefined;
 }
 export type Request =
-  | (Target & { readonly kind: 'command'; readonly command: string; readonly args: JsonObject })
+  | (Target & { readonly kind: 'command'; readonly call: Call })
+  | (Target & { readonly kind: 'human'; readonly line: string })
   | (Target & {
       readonly kind: 'events';
       readonly names: readonly string[] | undefined;
       readonly since: Since | undefined;
+      readonly reconnect: boolean;
+      readonly pretty: boolean;
     })
   | (Target & {
       readonly kind: 'shell';
@@ -116,10 +129,10 @@ const readToken = (path: string | undefined): string | undefined => {
 
 /** @throws UsageError */
 const checkOptions = (command: string, values: Parsed['values']): void => {
-  for (const [owner, names] of Object.entries(ONLY_WITH))
-    for (const name of names)
-      if (owner !== command && values[name] !== undefined)
-        throw new UsageError(`--${name} goes with ${owner} only`);
+  const kind = OWN_COMMANDS.includes(command) ? command : 'COMMAND';
+  for (const [name, owners] of ONLY_WITH)
+    if (values[name] !== undefined && !owners.includes(kind))
+      throw new UsageError(`--${name} goes with ${owners.join(' and ')} only`);
 };
 
 /** @throws UsageError */
@@ -146,17 +159,18 @@ export const readRequest = ({ values, positionals }: Parsed, env: Environment): 
       http === undefined ? given : given === undefined ? defaultAddress(env) : undefined;
     return { kind: 'machines', http, socket, token };
   }
+  const { pretty = false, verbose = false, human = false, reconnect = false } = values;
   const target = { address: qmpAddress(given, values.machine, env), token };
   if (command === 'events') {
     noMore(command, words);
     const names = values.event?.flatMap((text) => text.split(','));
     const since = values.since === undefined ? undefined : readSince(values.since);
-    return { kind: 'events', ...target, names, since };
+    return { kind: 'events', ...target, names, since, reconnect, pretty };
   }
   if (command === 'shell') {
     noMore(command, words);
-    const { pretty = false, verbose = false, human = false } = values;
     return { kind: 'shell', ...target, pretty, verbose, human };
   }
-  return { kind: 'command', ...target, command, args: readArguments(words) };
+  if (human) return { kind: 'human', ...target, line: [command, ...words].join(' ') };
+  return { kind: 'command', ...target, call: callOfWords([command, ...words]) };
 };

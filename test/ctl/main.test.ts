@@ -15,6 +15,8 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../../schema/json
 /** What a scripted server does with a request; undefined: nothing. */
 type Answer = (request: JsonObject, send: (message: JsonValue) => void) => void;
 
+type Negotiated = (request: JsonObject) => unknown;
+
 const GREETING: JsonObject = { QMP: { version: {}, capabilities: ['oob'] } };
 const ok = (request: JsonObject, value: JsonValue): JsonObject => ({
   return: value,
@@ -25,14 +27,15 @@ const bad = (request: JsonObject, errorClass: string, desc: string): JsonObject 
   error: { class: errorClass, desc },
 });
 /** One line in, lines out. */
-const talk = (answer: Answer, write: (text: string) => void) => {
+const talk = (answer: Answer, write: (text: string) => void, onNegotiation?: Negotiated) => {
   write(`${writeJson(GREETING)}\r\n`);
   return (line: string): void => {
     const request = parseJson(line);
     if (!isJsonObject(request)) throw new Error('no object');
     const send = (message: JsonValue): void => write(`${writeJson(message)}\r\n`);
-    if (request['execute'] === 'qmp_capabilities') send(ok(request, {}));
-    else answer(request, send);
+    if (request['execute'] !== 'qmp_capabilities') return answer(request, send);
+    onNegotiation?.(request);
+    send(ok(request, {}));
   };
 };
 
@@ -44,11 +47,11 @@ const socketPath = (t: Test): string => {
 };
 
 /** A QMP server on a UNIX socket, as far as a client can tell. */
-const unixServer = async (t: Test, answer: Answer): Promise<string> => {
+const unixServer = async (t: Test, answer: Answer, onNegotiation?: Negotiated): Promise<string> => {
   const path = socketPath(t);
   const server = createUnixServer((socket) => {
     socket.on('error', () => undefined);
-    const read = talk(answer, (text) => void socket.write(text));
+    const read = talk(answer, (text) => void socket.write(text), onNegotiation);
     let rest = '';
     socket.setEncoding('utf8').on('data', (text: string) => {
       const lines = (rest + text).split('\n');
@@ -160,6 +163,47 @@ t.test('a server that leaves, or speaks something else, is one clear line', asyn
   });
 });
 
+t.test('a command may be JSON as on the wire, also out-of-band', async (t) => {
+  const seen: JsonObject[] = [];
+  const path = await unixServer(
+    t,
+    (request, send) => {
+      seen.push(request);
+      send(ok(request, {}));
+    },
+    (request) => seen.push(request),
+  );
+  const ask = (json: string) => ctl(['-s', path, json]);
+  const done = { status: 0, out: '{}\n', err: '' };
+  t.strictSame(await ask(`{"execute": 'a', "arguments": {"n": 9007199254740993}, "id": 1}`), done);
+  t.strictSame(await ask('{"exec-oob": "b"}'), done);
+  t.match(seen, [
+    { execute: 'qmp_capabilities' },
+    { execute: 'a', arguments: { n: 9007199254740993n } },
+    { execute: 'qmp_capabilities', arguments: { enable: ['oob'] } },
+    { 'exec-oob': 'b' },
+  ]);
+  t.equal('arguments' in (seen[0] ?? {}), false, 'in-band needs no capability');
+});
+
+t.test('-H prints what the human monitor says as plain text', async (t) => {
+  const seen: JsonObject[] = [];
+  const said = ['a\r\nb\r\n', 'no end', ''];
+  const path = await unixServer(t, (request, send) => {
+    seen.push(request);
+    send(ok(request, said.shift() ?? null));
+  });
+  t.equal((await ctl(['-s', path, '-H', 'info', 'pci'])).out, 'a\nb\n');
+  t.equal((await ctl(['-s', path, '-H', 'info pci'])).out, 'no end\n');
+  t.strictSame(await ctl(['-s', path, 'x', '-H']), { status: 0, out: '', err: '' });
+  const execute = 'human-monitor-command';
+  t.match(seen, [
+    { execute, arguments: { 'command-line': 'info pci' } },
+    { execute, arguments: { 'command-line': 'info pci' } },
+    { execute, arguments: { 'command-line': 'x' } },
+  ]);
+});
+
 t.test('events are subscribed to and printed one a line until the server ends', async (t) => {
   const seen: JsonObject[] = [];
   const path = await unixServer(t, (request, send) => {
@@ -182,7 +226,8 @@ t.test('events are subscribed to and printed one a line until the server ends', 
     done: done.signal,
   });
   t.equal(status, 0);
-  t.match(seen, [{ execute: 'subscribe-events', arguments: { events: ['MEM_ATTACHED', 'STOP'] } }]);
+  const events = ['MEM_ATTACHED', 'STOP', 'SHUTDOWN'];
+  t.match(seen, [{ execute: 'subscribe-events', arguments: { events } }]);
   t.strictSame(printed, [
     '{"event": "MEM_ATTACHED", "data": {"len": 18446744073709551615}, "seq": 1}\n',
     '{"event": "EVENTS_LOST", "data": {"count": 2}, "seq": 3}\n',
@@ -219,12 +264,17 @@ t.test('a wrong use is explained with status 2', async (t) => {
     [['--nope', 'stop'], "Unknown option '--nope'"],
     [['-s'], "Option '-s, --socket <value>' argument missing"],
     [['stop', '--event', 'X'], '--event goes with events only'],
+    [['stop', '-v'], '--verbose goes with shell only'],
+    [['events', '-H'], '--human goes with shell and COMMAND only'],
+    [['{"execute": "stop"'], 'JSON ends too early'],
+    [['{"execute": "stop"}', 'x=1'], "a command in JSON takes no 'x=1'"],
+    [['{"arguments": {}}'], 'a command in JSON needs "execute" or "exec-oob"'],
     [['-s', '/x', 'ws://h/qmp', 'stop'], 'give either -s or a ws:// URL, not both'],
   ] as const) {
     const { status, out, err } = await ctl(words);
     t.equal(status, 2, words.join(' '));
     t.equal(out, '');
-    t.equal(err.startsWith(`qmemctl: ${problem}\nusage: `), true, problem);
+    t.equal(err, `qmemctl: ${problem}\ntry qmemctl --help\n`);
   }
   t.match(await ctl(['--help']), { status: 0, out: /^usage: qmemctl/ });
   t.strictSame(await ctl(['--version']), { status: 0, out: 'qmemctl 1.2.3\n', err: '' });

@@ -50,6 +50,15 @@ t.test('-p indents and -v shows what is sent', async (t) => {
   );
 });
 
+t.test('exec-oob is sent as it is', async (t) => {
+  const { socket } = await startDaemon(t, ['-M', 'none']);
+  const script = '{"exec-oob": "query-name", "id": 1}\n';
+  const refusal = '"desc": "The command query-name does not support OOB"}, "id": 1}\n';
+  const { out } = await shell(socket, script, '-v');
+  t.equal(out.startsWith('{"exec-oob": "query-name", "arguments": {}}\n'), true);
+  t.equal(out.endsWith(refusal), true);
+});
+
 t.test('events come between the answers', async (t) => {
   const { socket } = await startDaemon(t, ['-M', 'none']);
   const { out } = await shell(socket, 'stop\ncont\n');
@@ -153,6 +162,13 @@ t.test(
         '{"return": {"name": "vm0"}}\n' +
         '{"error": {"class": "GenericError", "desc": "Transaction aborted using Abort action"}}\n' +
         'device_del id=string\n',
+      err: '',
+    });
+    const oob = await qmemctl(['-s', socket, '{"exec-oob": "migrate-pause"}']);
+    t.match(oob, { status: 1, err: /^GenericError: .*migrat/ });
+    t.strictSame(await qmemctl(['-s', socket, '-H', 'info', 'name']), {
+      status: 0,
+      out: 'vm0\n',
       err: '',
     });
     t.match(await shell(socket, 'info name\nnonsense\n', '-H'), {
