@@ -165,10 +165,12 @@ const main = async (words: readonly string[]): Promise<void> => {
     case 'print-config-schema':
       process.stdout.write((await import('../server/options/config-schema.js')).configJsonSchema());
       return;
-    case 'run':
-      checkSupported(invocation.options);
-      if (!invocation.options.daemonize) return serve(await withConfig(invocation.options));
-      process.exit(await background(words, invocation.options));
+    case 'run': {
+      const options = await withConfig(invocation.options);
+      checkSupported(options);
+      if (!options.daemonize) return serve(options);
+      process.exit(await background(words, options));
+    }
   }
 };
 

@@ -2,6 +2,7 @@ import { isJsonObject, type JsonValue } from '../../schema/json.js';
 import type { Infer } from '../../schema/lang.js';
 import { checkValue } from '../../schema/validate.js';
 import type {
+  ChardevConfig,
   MachineConfig,
   MonitorConfig,
   MonitorEndpoint,
@@ -11,6 +12,7 @@ import type {
 import { parseCommandLine, type Options } from './command-line.js';
 import type { Place } from './config-place.js';
 import { ConfigMachine, ConfigMonitor, ConfigQtest } from './config-schema.js';
+import { readChardev, readQmp, shareChardevs, type MonOption } from './monitors.js';
 
 /** One machine of a configuration file. */
 
@@ -43,8 +45,9 @@ const written = (place: Place, value: JsonValue, needed: string): Written => {
 
 const listenOn = (path: string): MonitorEndpoint => ({ kind: 'unix-listen', path, wait: false });
 
-const readMonitor = (place: Place, value: JsonValue): MonitorConfig => {
-  if (!isJsonObject(value)) throw place.problem('an object is expected');
+const readMonitor = (place: Place, value: JsonValue): MonOption | MonitorConfig => {
+  if (typeof value === 'string') return readQmp(place.origin, value, false);
+  if (!isJsonObject(value)) throw place.problem('an object or a text is expected');
   const { path, pretty } = place.at(() => checkValue(ConfigMonitor, value, ''));
   const { origin } = place.member('path');
   return { origin, endpoint: listenOn(path), pretty: pretty ?? false };
@@ -58,6 +61,13 @@ const readQtest = (place: Place, value: JsonValue): QtestConfig => {
     endpoint: listenOn(path),
     log: log === undefined ? undefined : { origin: place.member('log').origin, path: log },
   };
+};
+
+const readChardevs = (place: Place, texts: readonly string[]): ChardevConfig[] => {
+  const chardevs: ChardevConfig[] = [];
+  for (const [index, text] of texts.entries())
+    chardevs.push(readChardev(place.item(index).origin, text, chardevs));
+  return chardevs;
 };
 
 /** What the command line knows, too: its board, memory, UUID and globals. */
@@ -97,6 +107,7 @@ export const readMachine = (place: Place, value: JsonValue): MachineConfig => {
     (given[member] ?? []).map((entry, index) =>
       read(place.member(member).item(index), entry as JsonValue),
     );
+  const chardevs = readChardevs(place.member('chardevs'), given.chardevs ?? []);
   return {
     ...readBoard(place, given),
     name,
@@ -105,7 +116,7 @@ export const readMachine = (place: Place, value: JsonValue): MachineConfig => {
     incoming,
     objects: list('objects', (at, entry) => written(at, entry, 'qom-type')),
     devices: list('devices', (at, entry) => written(at, entry, 'driver')),
-    monitors: list('monitors', readMonitor),
+    ...shareChardevs(list('monitors', readMonitor), chardevs),
     qtest: qtest === undefined ? undefined : readQtest(place.member('qtest'), qtest as JsonValue),
   };
 };

@@ -37,7 +37,13 @@ export const ConfigMachine = object('ConfigMachine', {
   objects: opt(arr(any('arguments of object-add'), 'objects, as object-add takes them')),
   devices: opt(arr(any('arguments of device_add'), 'devices, as device_add takes them')),
   qtest: opt(any('guest side by the qtest protocol; default none')),
-  monitors: opt(arr(any('a ConfigMonitor'), 'QMP sockets; default none but WebSocket')),
+  chardevs: opt(arr(str('BACKEND,id=ID and parameters'), 'character devices, as -chardev')),
+  monitors: opt(
+    arr(
+      any('a ConfigMonitor, or a text as the option -qmp takes'),
+      'QMP sockets; default none but WebSocket',
+    ),
+  ),
 });
 
 export const ConfigFile = object('ConfigFile', {
@@ -55,7 +61,12 @@ export const ConfigFile = object('ConfigFile', {
 /** What `any` above stands for. */
 const ELEMENTS: Readonly<Record<string, object>> = {
   machines: { $ref: '#/$defs/machine' },
-  monitors: { $ref: '#/$defs/monitor' },
+  monitors: {
+    anyOf: [
+      { $ref: '#/$defs/monitor' },
+      { type: 'string', description: 'as the option -qmp: unix:PATH or tcp:HOST:PORT and options' },
+    ],
+  },
   objects: { type: 'object', required: ['qom-type', 'id'] },
   devices: { type: 'object', required: ['driver'] },
 };

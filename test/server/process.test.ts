@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
@@ -91,11 +91,12 @@ t.test('nobody to connect to is one clear line', async (t) => {
   t.match(stderr, /^qmemd: .*nobody\.sock.*\n$/);
 });
 
-/** Listens, hands the socket to a daemon as descriptor 3 and leaves, as a manager that restarts. */
+/** Listens, hands the socket to a daemon as descriptors 3 and 4 and leaves, as a manager that restarts. */
 const MANAGER = `
 const [program, path, ...words] = process.argv.slice(1);
 const server = require('node:net').createServer().listen(path, () => {
-  const stdio = ['ignore', 'ignore', 'inherit', server._handle.fd];
+  const { fd } = server._handle;
+  const stdio = ['ignore', 'ignore', 'inherit', fd, fd];
   require('node:child_process').spawn(process.execPath, [program, ...words], { stdio });
   process.exit();
 });`;
@@ -165,6 +166,35 @@ t.test('-daemonize does not take stdin and stdout away', async (t) => {
   const { status, stderr } = await finish(t, [...NONE, '-daemonize', '-qmp', 'stdio']);
   t.equal(status, 1);
   t.equal(stderr, 'qmemd: -qmp stdio: cannot use stdio with -daemonize\n');
+});
+
+t.test('-daemonize looks into the file of --config, too', async (t) => {
+  const file = join(privateFolder(t), 'c.json');
+  for (const [machine, text] of [
+    [
+      { name: 'a', monitors: ['stdio'] },
+      'machines[0].monitors[0]: cannot use stdio with -daemonize',
+    ],
+    [
+      { name: 'a', chardevs: ['stdio,id=a'] },
+      'machines[0].chardevs[0]: cannot use stdio with -daemonize',
+    ],
+  ] as const) {
+    writeFileSync(file, JSON.stringify({ listen: '', machines: [machine] }));
+    const { status, stderr } = await finish(t, ['-daemonize', '--config', file]);
+    t.equal(status, 1);
+    t.equal(stderr, `qmemd: ${file}: ${text}\n`);
+  }
+  const path = join(privateFolder(t), 'inherited.sock');
+  const chardevs = ['socket,id=c,fd=4,server=on,wait=off'];
+  const machine = { name: 'a', chardevs, monitors: ['chardev:c'] };
+  writeFileSync(file, JSON.stringify({ listen: '', machines: [machine] }));
+  const words = ['-daemonize', '--config', file];
+  await once(spawn(process.execPath, ['-e', MANAGER, PROGRAM, path, ...words]), 'exit');
+  const qmp = await connectWhenUp(path);
+  t.match(await qmp.execute('query-name'), { name: 'a' });
+  await qmp.execute('quit');
+  await qmp.closed();
 });
 
 t.test('addresses of IPv6 are printed in brackets', async (t) => {

@@ -160,10 +160,15 @@ t.test('what fails when a machine is built is told with its place in the file', 
 
 t.test('what fails when it is opened is told with its place in the file', async (t) => {
   const no = '/nope/x';
+  const monitor = `unix:${no},server=on,wait=off`;
   for (const [content, text] of [
     [
       one({ monitors: [{ path: no }] }),
       'machines[1].monitors[0].path: Failed to bind socket to /nope/x: No such file or directory',
+    ],
+    [
+      one({ monitors: [monitor] }),
+      'machines[1].monitors[0]: Failed to bind socket to /nope/x: No such file or directory',
     ],
     [
       one({ qtest: { path: no } }),
@@ -172,6 +177,14 @@ t.test('what fails when it is opened is told with its place in the file', async 
     [
       one({ qtest: { path: '/tmp/x', log: no } }),
       `machines[1].qtest.log: ENOENT: no such file or directory, open '/nope/x'`,
+    ],
+    [
+      one({ chardevs: [`socket,id=c,path=${no}`] }),
+      "machines[1].chardevs[0]: Failed to connect to '/nope/x': No such file or directory",
+    ],
+    [
+      one({ chardevs: [`socket,id=c,path=${no}`], monitors: ['chardev:c'] }),
+      "machines[1].chardevs[0]: Failed to connect to '/nope/x': No such file or directory",
     ],
     [
       { ...one({}), listen: '0.0.0.0:0' },
