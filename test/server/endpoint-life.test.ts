@@ -42,15 +42,15 @@ for (const [kind, env] of [
     await qmp.execute('query-status');
     const pid = `${String(first.child.pid)}\n`;
     const reason = `'${pidfile}', process ${pid.trim()}`;
-    const text = `qmemd: cannot create PID file: Cannot lock pid file: Resource temporarily unavailable (${reason})\n`;
-    for (const more of [
-      [...words, ...monitor(other)],
-      [...words, '-daemonize'],
-      ['--config', config],
-    ]) {
+    const text = `cannot create PID file: Cannot lock pid file: Resource temporarily unavailable (${reason})\n`;
+    for (const [more, place] of [
+      [[...words, ...monitor(other)], ''],
+      [[...words, '-daemonize'], ''],
+      [['--config', config], `${config}: pidfile: `],
+    ] as const) {
       const second = spawnDaemon(t, more, env);
       t.equal(await second.exit, 1, more.join(' '));
-      t.equal(second.stderr(), text);
+      t.equal(second.stderr(), `qmemd: ${place}${text}`);
       t.equal(readFileSync(pidfile, 'utf8'), pid);
       t.equal(existsSync(other), false);
     }
