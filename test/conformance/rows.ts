@@ -329,7 +329,11 @@ const OOB_ROWS: readonly Entry[] = [
     '{"exec-oob":"migrate-pause","arguments":{"x":1},"id":1}',
     [E("Parameter 'x' is unexpected", '1')],
   ],
-  [113, '{"exec-oob":"query-yank"}', ['{"return": []}']],
+  [
+    113,
+    '{"exec-oob":"query-yank"}',
+    ['{"return": [{"type": "chardev", "id": "compat_monitor0"}]}'],
+  ],
 ];
 
 const expand =

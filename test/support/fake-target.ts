@@ -48,7 +48,7 @@ export class FakeTarget implements QmpTarget {
       case 'device_del':
         return no(`Device '${String(call.arguments?.['id'])}' not found`, 'DeviceNotFound');
       case 'query-yank':
-        return ok([]);
+        return ok([{ type: 'chardev', id: 'compat_monitor0' }]);
       case 'migrate-pause':
         return no('migrate-pause is not possible now');
       case 'quit':

@@ -2,7 +2,7 @@ import t from 'tap';
 import { wire } from '../../support/wire.js';
 
 const OOB = '{"exec-oob":"query-yank","id":"oob"}';
-const OOB_REPLY = '{"return": [], "id": "oob"}';
+const OOB_REPLY = '{"return": [{"type": "chardev", "id": "compat_monitor0"}], "id": "oob"}';
 
 for (const limit of [1, 2, 3, 8, 100]) {
   t.test(`requests-queued=${String(limit)}: out-of-band overtakes up to there`, (t) => {

@@ -6,7 +6,7 @@ const Q = (id: unknown): string => JSON.stringify({ execute: 'query-name', id })
 const R = (id: unknown): string => `{"return": {"name": "vm0"}, "id": ${JSON.stringify(id)}}`;
 const WAIT = '{"execute":"wait"}';
 const OOB = '{"exec-oob":"query-yank","id":"oob"}';
-const OOB_REPLY = '{"return": [], "id": "oob"}';
+const OOB_REPLY = '{"return": [{"type": "chardev", "id": "compat_monitor0"}], "id": "oob"}';
 /** Lets promises that are settled already run on. */
 const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
