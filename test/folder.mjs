@@ -5,8 +5,12 @@ import { pathToFileURL } from 'node:url';
 import t from 'tap';
 
 const folder = process.argv[2] ?? '.';
+let loaded = () => undefined;
+// Tests begin when all is loaded: loading opens and closes descriptors, which some of them count.
+void t.test('the files are loaded', () => new Promise((resolve) => (loaded = resolve)));
 for (const name of readdirSync(folder).sort())
   if (name.endsWith('.test.ts')) {
     t.comment(`${folder}/${name}`);
     await import(pathToFileURL(resolve(folder, name)).href);
   }
+loaded();
