@@ -1,6 +1,6 @@
 import { crc32 } from '../../devices/core/crc32.js';
 import type { JsonValue } from '../../schema/json.js';
-import { exactJson } from '../framing/exact-json.js';
+import { readJson } from '../framing/json-text.js';
 import { writeJson } from '../framing/writer.js';
 
 /**
@@ -220,7 +220,7 @@ export class FrameReader {
 /** The JSON of a payload, with exact integers; undefined when it is none. */
 export const jsonOf = (payload: Uint8Array): JsonValue | undefined => {
   try {
-    return exactJson(Buffer.from(payload).toString('utf8'));
+    return readJson(Buffer.from(payload).toString('utf8'));
   } catch {
     return undefined;
   }

@@ -6,7 +6,7 @@ import { writeJson } from '../framing/writer.js';
 import { checkLimit, limitsWith, type LimitName } from '../limits.js';
 import { LOG_LEVELS } from '../log.js';
 import type { Options } from './command-line.js';
-import { readJson } from './config-json.js';
+import { readJson } from '../framing/json-text.js';
 import { readMachine, readOption } from './config-machine.js';
 import { Place } from './config-place.js';
 import { ConfigFile } from './config-schema.js';

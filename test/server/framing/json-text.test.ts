@@ -1,5 +1,5 @@
 import t from 'tap';
-import { readJson } from '../../../server/options/config-json.js';
+import { readJson } from '../../../server/framing/json-text.js';
 
 const GOOD = `{
   "name": "ä\\u00e4\\n\\"\\ud83d\\ude00😀",

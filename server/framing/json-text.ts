@@ -1,10 +1,10 @@
 import type { JsonObject, JsonValue } from '../../schema/json.js';
-import { parseNumber } from '../framing/number.js';
-import { BadText } from '../framing/text.js';
+import { parseNumber } from './number.js';
+import { BadText } from './text.js';
 
 /**
- * A configuration file's text as a JSON value with exact integers. JSON as RFC 8259 has it, not
- * QMP's dialect, so that editors and other programs read the same file; every mistake has a line and
+ * A whole text as a JSON value with exact integers. JSON as RFC 8259 has it, not
+ * QMP's dialect, so that other programs read the same; every mistake has a line and
  * a column.
  */
 
