@@ -94,6 +94,12 @@ export const LIMITS = {
     max: 65_536,
     doc: 'character devices of a machine, those of its monitors included; one more is refused',
   },
+  descriptors: {
+    default: 1024,
+    min: 0,
+    max: 65_536,
+    doc: 'passed descriptors that a machine keeps, under names of all its monitors (getfd) and in sets (add-fd); one more is refused and closed',
+  },
   'chardev-waiting': {
     default: 8,
     min: 0,

@@ -11,6 +11,7 @@ import type { MachineReport } from './machine-report.js';
 import type { RootLog } from './log.js';
 import type { Machine } from './machine/machine.js';
 import { describeMachine } from './machine/report.js';
+import { DescriptorBudget } from './machine/descriptor-budget.js';
 import { Turn } from './machine/turn.js';
 import { YankInstances } from './machine/yank-instances.js';
 import type { InheritedDescriptors } from './os/inherited-descriptors.js';
@@ -81,11 +82,13 @@ export class MachineHost {
   #qtest: QtestServer | undefined;
   readonly #turn = new Turn();
   readonly #yanks = new YankInstances();
+  readonly #descriptorBudget: DescriptorBudget;
 
   constructor(options: MachineHostOptions) {
     this.#options = options;
     this.name = options.config.name;
     const { loadNative: native, limits, log } = options;
+    this.#descriptorBudget = new DescriptorBudget(limits.descriptors);
     this.#chardevs = new CharTable({ native, limits, log, yanks: this.#yanks });
     this.#events = new EventHub({ ringSize: options.limits['event-ring'] });
     this.#feed = new EventFeed(this.#events, options.limits['event-bytes']);
@@ -135,6 +138,7 @@ export class MachineHost {
         eventNotifiers,
         chardevs: this.#chardevs,
         yanks: this.#yanks,
+        descriptorBudget: this.#descriptorBudget,
         sharedObjects,
         inherited,
         turn: this.#turn,
@@ -234,6 +238,7 @@ export class MachineHost {
       events: this.#events,
       log,
       limits,
+      descriptorBudget: this.#descriptorBudget,
       pretty,
     });
     this.#monitors.push(monitor);

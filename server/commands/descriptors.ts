@@ -13,6 +13,16 @@ const received = (client: CommandClient): number => {
   return fd;
 };
 
+/** What `keep` answers; closes `fd` when it throws. */
+const kept = <T>(fd: number, keep: () => T): T => {
+  try {
+    return keep();
+  } catch (error) {
+    closeSync(fd);
+    throw error;
+  }
+};
+
 /** Closes `fd` and refuses. */
 const reject = (fd: number, desc: string): QmpError => {
   closeSync(fd);
@@ -24,7 +34,7 @@ export const descriptorHandlers = {
     const fd = received(client);
     if (/^[0-9]/.test(fdname))
       throw reject(fd, `Parameter 'fdname' expects a name not starting with a digit`);
-    client.descriptors.set(fdname, fd);
+    kept(fd, () => client.descriptors.set(fdname, fd));
   },
   closefd: ({ fdname }, { client }) => {
     const fd = client.descriptors.take(fdname);
@@ -35,7 +45,8 @@ export const descriptorHandlers = {
     const fd = received(client);
     if (set !== undefined && set < 0n)
       throw reject(fd, `Parameter 'fdset-id' expects a non-negative value`);
-    return { 'fdset-id': machine.descriptorSets.add(fd, set, opaque), fd: BigInt(fd) };
+    const id = kept(fd, () => machine.descriptorSets.add(fd, set, opaque));
+    return { 'fdset-id': id, fd: BigInt(fd) };
   },
   'remove-fd': ({ 'fdset-id': set, fd }, { machine }) => {
     if (machine.descriptorSets.remove(set, fd)) return;

@@ -1,38 +1,30 @@
 import { plainTypes, userDeviceTypes } from '../../devices/index.js';
-import type { EventNotifiers } from '../../devices/core/event-notifier.js';
-import type { HostMemoryService } from '../../devices/core/host-memory.js';
-import type { SharedObjects } from '../../devices/core/shared-object.js';
 import { QmpError, refused } from '../../schema/error.js';
 import type { JsonObject } from '../../schema/json.js';
-import type { EventData, EventDef } from '../../schema/lang.js';
 import { deviceRequest } from '../commands/qdev.js';
 import type { MachineConfig, Written } from '../config.js';
-import type { CharTable } from '../chardev/table.js';
-import type { Limits } from '../limits.js';
-import type { RootLog } from '../log.js';
 import type { NumaNodeSetting } from '../options/numa.js';
-import type { InheritedDescriptors } from '../os/inherited-descriptors.js';
-import type { LoadNative } from '../os/native.js';
 import type { DeviceRequest } from './device-table.js';
-import { Machine } from './machine.js';
-import type { Turn } from './turn.js';
+import { Machine, type MachineOptions } from './machine.js';
 import { TypeRegistry } from './type-registry.js';
-import type { YankInstances } from './yank-instances.js';
 
-export interface BuildOptions {
-  readonly log: RootLog;
-  readonly limits: Limits;
-  readonly loadNative: LoadNative;
-  readonly hostMemory: HostMemoryService;
-  readonly eventNotifiers: EventNotifiers;
-  readonly chardevs: CharTable;
-  readonly yanks: YankInstances;
-  readonly sharedObjects: SharedObjects;
-  readonly inherited: InheritedDescriptors;
-  readonly turn: Turn;
-  readonly emit: <E extends EventDef>(event: E, data: EventData<E>) => void;
-  readonly onQuit: () => void;
-}
+/** What the daemon gives to a machine, beside its configuration. */
+export type BuildOptions = Pick<
+  MachineOptions,
+  | 'log'
+  | 'limits'
+  | 'loadNative'
+  | 'hostMemory'
+  | 'eventNotifiers'
+  | 'chardevs'
+  | 'yanks'
+  | 'descriptorBudget'
+  | 'sharedObjects'
+  | 'inherited'
+  | 'turn'
+  | 'emit'
+  | 'onQuit'
+>;
 
 type Origin = Pick<Written, 'origin'>;
 

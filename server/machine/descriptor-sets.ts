@@ -1,4 +1,5 @@
 import { closeSync } from 'node:fs';
+import type { DescriptorBudget } from './descriptor-budget.js';
 
 export interface DescriptorInSet {
   readonly fd: number;
@@ -8,10 +9,21 @@ export interface DescriptorInSet {
 /** Numbered sets of descriptors, shared by all monitors of a machine (`add-fd`). */
 export class DescriptorSets {
   readonly #sets = new Map<bigint, DescriptorInSet[]>();
+  readonly #budget: DescriptorBudget;
 
-  /** Takes `fd` over. @returns the number of the set: the given one, or the lowest that is free */
+  constructor(budget: DescriptorBudget) {
+    this.#budget = budget;
+  }
+
+  /**
+   * Takes `fd` over.
+   *
+   * @returns the number of the set: the given one, or the lowest that is free
+   * @throws QmpError when the machine keeps too many; `fd` stays the caller's
+   */
   add(fd: number, set: bigint | undefined, opaque: string | undefined): bigint {
     const id = set ?? this.#free();
+    this.#budget.claim(`File descriptor of fdset-id:${String(id)}`);
     const members = this.#sets.get(id) ?? [];
     members.push({ fd, opaque });
     this.#sets.set(id, members);
@@ -24,6 +36,7 @@ export class DescriptorSets {
     const leaving = members.filter((member) => fd === undefined || BigInt(member.fd) === fd);
     if (leaving.length === 0) return false;
     for (const member of leaving) closeSync(member.fd);
+    this.#budget.release(leaving.length);
     const rest = members.filter((member) => !leaving.includes(member));
     if (rest.length === 0) this.#sets.delete(id);
     else this.#sets.set(id, rest);
@@ -39,7 +52,9 @@ export class DescriptorSets {
 
   /** Closes all of them. Safe to call twice. */
   close(): void {
-    for (const fd of [...this.#sets.values()].flat().map((member) => member.fd)) closeSync(fd);
+    const members = [...this.#sets.values()].flat();
+    for (const { fd } of members) closeSync(fd);
+    this.#budget.release(members.length);
     this.#sets.clear();
   }
 

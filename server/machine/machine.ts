@@ -32,6 +32,7 @@ import type { StateControl } from '../../devices/state/control.js';
 import { stateControl } from './device-state.js';
 import type { DeviceEntry } from './device-entry.js';
 import type { CharTable } from '../chardev/table.js';
+import type { DescriptorBudget } from './descriptor-budget.js';
 import { DescriptorSets } from './descriptor-sets.js';
 import { DeviceTable } from './device-table.js';
 import { flushEverything } from './flush.js';
@@ -90,6 +91,7 @@ export interface MachineOptions {
   readonly eventNotifiers: EventNotifiers;
   readonly chardevs: CharTable;
   readonly yanks: YankInstances;
+  readonly descriptorBudget: DescriptorBudget;
   readonly sharedObjects: SharedObjects;
   readonly inherited: InheritedDescriptors;
   readonly log: RootLog;
@@ -113,7 +115,7 @@ export class Machine {
   readonly turn: Turn;
   readonly stateFiles: StateFiles;
   readonly drivers = new GuestDrivers();
-  readonly descriptorSets = new DescriptorSets();
+  readonly descriptorSets: DescriptorSets;
   readonly numa = new NumaNodes();
   readonly migration: Migration;
   /** Creates the machine that waits in `--preconfig`; undefined when it does not wait. */
@@ -128,6 +130,7 @@ export class Machine {
   constructor(options: MachineOptions) {
     this.options = options;
     this.turn = options.turn;
+    this.descriptorSets = new DescriptorSets(options.descriptorBudget);
     this.stateFiles = new StateFiles(options);
     this.clock = new VirtualClock({ driver: options.clock ?? 'host' });
     this.#guestPolicy = options.guestPolicy;

@@ -3,6 +3,7 @@ import type { Log } from '../../devices/core/device.js';
 import type { EventHub } from '../events/hub.js';
 import { writeJson } from '../framing/writer.js';
 import type { Limits } from '../limits.js';
+import type { DescriptorBudget } from '../machine/descriptor-budget.js';
 import type { Connection } from '../transport/connection.js';
 import { DescriptorNames } from './descriptor-names.js';
 import { Session } from './session.js';
@@ -14,6 +15,8 @@ export interface MonitorOptions {
   readonly events: EventHub;
   readonly log: Log;
   readonly limits: Limits;
+  /** Of the machine: what its monitors keep under names counts there. */
+  readonly descriptorBudget: DescriptorBudget;
   /** As `-qmp-pretty`: many lines for each message. Default false. */
   readonly pretty?: boolean;
 }
@@ -25,11 +28,12 @@ const GRACE_MS = 1000;
 export class Monitor {
   readonly #context: SessionContext;
   readonly #sessions = new Set<Session>();
-  readonly #descriptors = new DescriptorNames();
+  readonly #descriptors: DescriptorNames;
   #onEmpty: (() => void) | undefined;
   #isClosed = false;
 
   constructor(options: MonitorOptions) {
+    this.#descriptors = new DescriptorNames(options.descriptorBudget);
     this.#context = { pretty: false, ...options, descriptors: this.#descriptors };
   }
 

@@ -28,7 +28,11 @@ export type Outcome =
 
 /** Descriptors that belong to a monitor: the names survive its clients. */
 export interface NamedDescriptors {
-  /** Takes `fd` over; closes what had the name before. */
+  /**
+   * Takes `fd` over; closes what had the name before.
+   *
+   * @throws QmpError when the machine keeps too many; `fd` stays the caller's
+   */
   set(name: string, fd: number): void;
   /** Gives the descriptor away with its name; undefined when there is none. */
   take(name: string): number | undefined;

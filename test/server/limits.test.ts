@@ -1,9 +1,12 @@
+import { once } from 'node:events';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { LIMITS, limitsWith, parseLimit } from '../../server/limits.js';
 import { LineClient } from '../clients/transcript.js';
-import { eventually, privateFolder, startDaemon } from '../support/daemon.js';
+import { eventually, privateFolder, startDaemon, type Cleanup } from '../support/daemon.js';
+import { startGuest } from '../support/qtest.js';
+import type { Qmp } from '../support/qmp.js';
 
 t.test('limits have defaults within their bounds', async (t) => {
   for (const [name, { default: value, min, max }] of Object.entries(LIMITS))
@@ -83,4 +86,54 @@ t.test('--limit chardev-waiting holds on a socket: one more is closed', async (t
   for (const peer of peers) t.teardown(() => peer.destroy());
   await eventually('one is closed', () => closed.length > 0);
   t.strictSame(closed, [2]);
+});
+
+const filenameOf = async (qmp: Qmp, id: string): Promise<string | undefined> =>
+  ((await qmp.execute('query-chardev')) as { label: string; filename: string }[]).find(
+    ({ label }) => label === id,
+  )?.filename;
+
+t.test('--limit chardev-held: at it, the end of a peer is noticed no more', async (t) => {
+  const folder = privateFolder(t);
+  const [held, read] = [join(folder, 'held'), join(folder, 'read')];
+  const { qmp } = await startDaemon(t, [
+    ...['-M', 'none', '--limit', 'chardev-held=100'],
+    ...['-chardev', `socket,id=held,path=${held},server=on,wait=off`],
+    ...['-chardev', `socket,id=read,path=${read},server=on,wait=off`],
+  ]);
+  for (const [path, bytes] of [
+    [held, 100],
+    [read, 99],
+  ] as const) {
+    const peer = connect(path).resume();
+    await once(peer.end(Buffer.alloc(bytes)), 'finish');
+  }
+  await eventually('the one below the limit has left', async () =>
+    ((await filenameOf(qmp, 'read')) ?? '').startsWith('disconnected:'),
+  );
+  t.equal(await filenameOf(qmp, 'held'), `unix:${held},server=on`);
+});
+
+/** How many bytes a serial port sends to a peer that reads none, until that is disconnected. */
+const writesUntilCut = async (t: Cleanup, limit: number): Promise<number> => {
+  const path = join(privateFolder(t), 'serial');
+  const { qtest, qmp } = await startGuest(t, [
+    ...['-M', 'pc', '-nodefaults', '--limit', `chardev-bytes=${String(limit)}`],
+    ...['-chardev', `socket,id=c,path=${path},server=on,wait=off`],
+    ...['-device', 'isa-serial,chardev=c'],
+  ]);
+  const peer = connect(path);
+  t.teardown(() => peer.destroy());
+  const isConnected = async (): Promise<boolean> =>
+    !((await filenameOf(qmp, 'c')) ?? '').startsWith('disconnected:');
+  await eventually('connected', isConnected);
+  let writes = 0;
+  for (; await isConnected(); writes++) await qtest.ask('outb 0x3f8 0x41');
+  return writes;
+};
+
+t.test('--limit chardev-bytes: one byte more left unread disconnects', async (t) => {
+  // What the system itself holds for the peer is the same for both.
+  const [few, more] = [await writesUntilCut(t, 10), await writesUntilCut(t, 110)];
+  t.equal(more - few, 100);
 });

@@ -3,6 +3,7 @@ import { commandTable } from '../../server/commands/table.js';
 import type { CommandTable } from '../../server/dispatch/dispatcher.js';
 import { createLog } from '../../server/log.js';
 import { buildMachine } from '../../server/machine/build.js';
+import { DescriptorBudget } from '../../server/machine/descriptor-budget.js';
 import type { Machine } from '../../server/machine/machine.js';
 import { Turn } from '../../server/machine/turn.js';
 import { YankInstances } from '../../server/machine/yank-instances.js';
@@ -74,6 +75,7 @@ export const startMachine = async (
     eventNotifiers: new NativeEventNotifiers(loader.load),
     chardevs,
     yanks,
+    descriptorBudget: new DescriptorBudget(limits.descriptors),
     sharedObjects: new NativeSharedObjects(loader),
     inherited: InheritedDescriptors.none(),
     turn: new Turn(),

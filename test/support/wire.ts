@@ -2,6 +2,7 @@ import type { Log } from '../../devices/core/device.js';
 import { EventHub } from '../../server/events/hub.js';
 import { limitsWith } from '../../server/limits.js';
 import type { Limits } from '../../server/limits.js';
+import { DescriptorBudget } from '../../server/machine/descriptor-budget.js';
 import { Monitor } from '../../server/session/monitor.js';
 import { FakeTarget } from './fake-target.js';
 import { MemoryConnection } from './memory-connection.js';
@@ -33,7 +34,9 @@ export const wire = (
   const events = options.events ?? new EventHub();
   const limits = limitsWith(options.limits);
   const pretty = options.pretty ?? false;
-  const monitor = new Monitor({ target, events, log: silentLog, limits, pretty });
+  const descriptorBudget = new DescriptorBudget(limits.descriptors);
+  const log = silentLog;
+  const monitor = new Monitor({ target, events, log, limits, descriptorBudget, pretty });
   const connected = (): MemoryConnection => {
     const connection = new MemoryConnection();
     monitor.accept(connection);
