@@ -115,6 +115,10 @@ class Validator {
   readonly #writer = new SchemaWriter();
   #ajv: Ajv | undefined;
 
+  prepare(): void {
+    this.#ajv ??= createAjv();
+  }
+
   checkType(type: Type, value: JsonValue, name: string): unknown {
     const validate = this.#get(type, () => this.#writer.write(type));
     const wrapper = { value };
@@ -192,6 +196,9 @@ const createAjv = (): Ajv => {
 };
 
 const validator = new Validator();
+
+/** Loads ajv, which the first check of a structure loads otherwise. @throws when it cannot be loaded */
+export const prepareValidation = (): void => validator.prepare();
 
 /** Scalars are checked here, so that they need neither ajv nor a compiled schema. */
 const checkScalar = (

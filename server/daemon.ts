@@ -1,5 +1,6 @@
 import type { DaemonConfig, CharEndpoint } from './config.js';
 import type { RootLog } from './log.js';
+import { loadAhead } from './load-ahead.js';
 import type { CommandTable } from './dispatch/dispatcher.js';
 import { MachineHost, type NativeReport } from './machine-host.js';
 import { NativeEventNotifiers } from './os/event-notifiers.js';
@@ -32,6 +33,8 @@ export interface DaemonOptions {
 const NATIVE_FEATURES = ['descriptors', 'mappings', 'eventfd', 'locks'] as const;
 
 const DAY_MS = 86_400_000;
+/** From the start until the daemon has time for what nobody has asked for yet. */
+const QUIET_MS = 1000;
 
 /** Every part of the daemon, built and wired; started in order, stopped in reverse. */
 export class Daemon {
@@ -49,6 +52,7 @@ export class Daemon {
   #pidfile: PidFile | undefined;
   /** Machines live on when nobody is connected to them: nothing else might keep the process. */
   #alive: NodeJS.Timeout | undefined;
+  #loadingAhead: NodeJS.Timeout | undefined;
 
   constructor(options: DaemonOptions) {
     this.#config = options.config;
@@ -103,6 +107,7 @@ export class Daemon {
       if (this.#config.buildFirst === true) steps.reverse();
       for (const step of steps) for (const machine of this.#machines.values()) await step(machine);
       if (this.#config.listen !== undefined) await this.#listen(this.#config.listen);
+      this.#loadingAhead = setTimeout(() => void loadAhead(this.#log), QUIET_MS).unref();
     } catch (error) {
       await this.stop();
       throw error;
@@ -121,11 +126,11 @@ export class Daemon {
 
   async #stop(): Promise<void> {
     clearInterval(this.#alive);
+    clearTimeout(this.#loadingAhead);
     await this.#http?.stop();
     for (const machine of [...this.#machines.values()].reverse()) await machine.stop();
     this.#machines.clear();
     this.#pidfile?.release();
-    await this.#log.flush();
   }
   async #remove(name: string): Promise<void> {
     const machine = this.#machines.get(name);

@@ -1,23 +1,30 @@
+import { writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { inspect } from 'node:util';
+import type * as Pino from 'pino';
 import type { Logger } from 'pino';
 import type { Log } from '../devices/core/device.js';
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 type Method = Exclude<LogLevel, 'silent'>;
+/** pino's numbers. */
+const LEVELS = { trace: 10, debug: 20, info: 30, warn: 40, error: 50 } as const;
 
 /** A log whose records can be bound to a part of the daemon. */
 export interface RootLog extends Log {
   child(bindings: object): RootLog;
-  /** Settles when everything logged so far is written. */
-  flush(): Promise<void>;
+  /** Loads what the first record loads otherwise. @throws when it cannot be loaded */
+  prepare(): void;
 }
+
+const require = createRequire(import.meta.url);
 
 /** Loads pino when the first record is written: a daemon with nothing to say never pays for it. */
 class LazySink {
   readonly #level: LogLevel;
   readonly #fd: number;
-  #pino: Promise<Logger> | undefined;
-  #last: Promise<void> = Promise.resolve();
+  #pino: Logger | undefined;
   constructor(level: LogLevel, fd: number) {
     this.#level = level;
     this.#fd = fd;
@@ -25,16 +32,31 @@ class LazySink {
   wants(method: Method): boolean {
     return LOG_LEVELS.indexOf(method) >= LOG_LEVELS.indexOf(this.#level);
   }
-  write(method: Method, bindings: object, data: object, message: string): void {
+  prepare(): void {
     this.#pino ??= this.#load();
-    this.#last = this.#pino.then((pino) => pino.child(bindings)[method](data, message));
   }
-  flush(): Promise<void> {
-    return this.#last;
+  write(method: Method, bindings: object, data: object, message: string): void {
+    try {
+      const pino = (this.#pino ??= this.#load());
+      pino.child(bindings)[method](data, message);
+    } catch (error) {
+      this.#writePlainly(method, { ...bindings, ...data }, `${message} (${String(error)})`);
+    }
   }
-  async #load(): Promise<Logger> {
-    const { pino } = await import('pino');
+  #load(): Logger {
+    const { pino } = require('pino') as typeof Pino;
     return pino({ level: this.#level, base: null }, pino.destination({ fd: this.#fd, sync: true }));
+  }
+  /** Where pino cannot be loaded, as in a process that has no descriptors left. */
+  #writePlainly(method: Method, data: object, msg: string): void {
+    const texts = Object.entries(data).map(([name, value]) => [name, inspect(value)]);
+    const about: object = Object.fromEntries(texts);
+    const line = JSON.stringify({ level: LEVELS[method], time: Date.now(), ...about, msg });
+    try {
+      writeSync(this.#fd, `${line}\n`);
+    } catch {
+      // Nobody reads the log: no reason to end.
+    }
   }
 }
 
@@ -48,8 +70,8 @@ class BoundLog implements RootLog {
   child(bindings: object): RootLog {
     return new BoundLog(this.#sink, { ...this.#bindings, ...bindings });
   }
-  flush(): Promise<void> {
-    return this.#sink.flush();
+  prepare(): void {
+    this.#sink.prepare();
   }
   trace(data: object, message: string): void {
     this.#write('trace', data, message);

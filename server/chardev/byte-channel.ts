@@ -98,7 +98,10 @@ export class ByteChannel {
       onDrain: () => undefined,
       // As QEMU: who sends no more has left.
       onEnd: () => connection.destroy(),
-      onClose: () => this.#left(),
+      onClose: (reason) => {
+        if (reason !== undefined) this.#options.log.warn({ reason }, 'peer of chardev cut off');
+        this.#left();
+      },
     });
   }
 

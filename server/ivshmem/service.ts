@@ -78,6 +78,5 @@ export class IvshmemService {
     this.#server?.close();
     await this.#object?.close();
     this.#pidfile?.release();
-    await this.#options.log.flush();
   }
 }

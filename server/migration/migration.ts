@@ -1,3 +1,4 @@
+import { closeSync } from 'node:fs';
 import type { Readable } from 'node:stream';
 import { refused } from '../../schema/error.js';
 import type { Infer } from '../../schema/lang.js';
@@ -99,17 +100,24 @@ export class Migration {
     if (blocker !== undefined) throw refused(blocker);
     checkActive(this.#machine);
   }
+  /** Never rejects: what fails is told by the status, also that the code could not be loaded. */
   async #send(address: Opened): Promise<void> {
-    const { Outgoing } = await import('./source.js');
-    const { openOutlet } = await import('./ways.js');
-    const source = new Outgoing({
-      machine: this.#machine,
-      progress: this.#outgoing,
-      open: () => openOutlet(address, this.#machine.options.loadNative),
-    });
-    this.#source = source;
-    this.#early?.(source);
-    await source.run();
+    try {
+      const { Outgoing } = await import('./source.js');
+      const { openOutlet } = await import('./ways.js');
+      const source = new Outgoing({
+        machine: this.#machine,
+        progress: this.#outgoing,
+        open: () => openOutlet(address, this.#machine.options.loadNative),
+      });
+      this.#source = source;
+      this.#early?.(source);
+      await source.run();
+    } catch (error) {
+      // Nobody has taken it over.
+      if (address.kind === 'fd') closeSync(address.fd);
+      this.#outgoing.become('failed', error instanceof Error ? error.message : String(error));
+    }
   }
 
   /** @throws QmpError when the destination was told to run already */
@@ -165,9 +173,9 @@ export class Migration {
     this.#incoming.become('setup');
     this.#unlist = this.#list(() => this.#destination?.cut());
     try {
-      const address = this.#open(uri, take, `unknown migration protocol: ${uri}`);
       const { openInlet } = await import('./ways.js');
       const { Destination } = await import('./destination.js');
+      const address = this.#open(uri, take, `unknown migration protocol: ${uri}`);
       const inlet = await openInlet(address, this.#machine.options.loadNative, (input) =>
         this.#receive(Destination, input),
       );

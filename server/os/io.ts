@@ -38,6 +38,8 @@ export interface IoCalls {
    * @throws HostError
    */
   poll(fd: number, events: number, onReady: (status: number, events: number) => void): PollHandle;
+  /** One more than the highest descriptor that this process may have. */
+  readonly descriptorLimit: number;
   /** A pair of connected UNIX stream sockets. @throws HostError */
   socketpair(): [number, number];
   /** Makes reads and writes of `fd` answer EAGAIN instead of waiting. @throws HostError */
@@ -79,6 +81,7 @@ const MSG_DONTWAIT = 0x40;
 const MSG_NOSIGNAL = 0x4000;
 const MSG_CMSG_CLOEXEC = 0x40000000;
 const MAX_FDS = 253;
+const RLIMIT_NOFILE = 7;
 const { EINTR, EINVAL, EMSGSIZE } = constants.errno;
 const SOCK_STREAM_CLOEXEC = 0x80001;
 const EFD_NONBLOCK_CLOEXEC = 0x80800;
@@ -246,7 +249,10 @@ export const bindIo = (libc: Libc): IoCalls => {
   const getpeername = libc.call('getpeername', ['int', 'void *', 'void *']);
   const getsockopt = libc.call('getsockopt', ['int', 'int', 'int', 'void *', 'void *']);
   const { address, bytes } = libc.block(16);
+  check(libc.call('getrlimit', ['int', 'void *'])(RLIMIT_NOFILE, address));
   return {
+    // Infinity is no integer of JavaScript, but compares as one.
+    descriptorLimit: Number(bytes.readBigUInt64LE(0)),
     recvmsg: makeReceive(libc),
     sendmsg: makeSend(libc),
     poll: makePoll(libc),

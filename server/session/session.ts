@@ -141,7 +141,8 @@ export class Session implements ConnectionHandlers, CommandClient {
     this.#pump();
   }
 
-  onClose(): void {
+  onClose(reason?: string): void {
+    if (reason !== undefined) this.#context.log.warn({ reason }, 'client cut off');
     this.#isOver = true;
     this.#isGone = true;
     this.#queue.length = 0;

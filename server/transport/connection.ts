@@ -38,6 +38,10 @@ export interface ConnectionHandlers {
   onDrain(): void;
   /** The peer sends no more, but may still read (half-close). */
   onEnd(): void;
-  /** The connection is gone; called once, last. */
-  onClose(): void;
+  /**
+   * The connection is gone; called once, last.
+   *
+   * @param reason why it was cut from this side, where only the transport knows it
+   */
+  onClose(reason?: string): void;
 }

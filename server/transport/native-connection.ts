@@ -4,7 +4,7 @@ import type { Native } from '../os/native.js';
 import type { Connection, ConnectionHandlers } from './connection.js';
 
 /** The calls that a socket needs of the native layer. */
-export type SocketCalls = Pick<Native, 'recvmsg' | 'sendmsg' | 'poll'>;
+export type SocketCalls = Pick<Native, 'recvmsg' | 'sendmsg' | 'poll' | 'descriptorLimit'>;
 
 export interface NativeSocket {
   readonly calls: SocketCalls;
@@ -19,9 +19,12 @@ export interface NativeSocket {
 
 const READABLE = 1;
 const WRITABLE = 2;
-const { EAGAIN } = constants.errno;
+const { EAGAIN, EMSGSIZE } = constants.errno;
 /** Reads of one callback, so that other connections get their turn. */
 const MAX_READS = 16;
+/** Descriptors that peers cannot use up: what the daemon itself opens, code included, needs some. */
+const SPARE_DESCRIPTORS = 32;
+const LOST = 'it sent descriptors that could not be received: the process has too many open';
 
 /** A UNIX socket read by recvmsg, so that descriptors arrive with the bytes they belong to. */
 export class NativeConnection implements Connection {
@@ -105,6 +108,10 @@ export class NativeConnection implements Connection {
   }
 
   destroy(): void {
+    this.#cut(undefined);
+  }
+
+  #cut(reason: string | undefined): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#pending = '';
@@ -112,7 +119,7 @@ export class NativeConnection implements Connection {
     this.#unsentBytes = 0;
     this.#poll?.close();
     this.#socket.close();
-    process.nextTick(() => this.#handlers?.onClose());
+    process.nextTick(() => this.#handlers?.onClose(reason));
   }
 
   #onReady(status: number, ready: number): void {
@@ -130,10 +137,20 @@ export class NativeConnection implements Connection {
       const descriptors: number[] = [];
       const n = calls.recvmsg(fd, into, descriptors);
       if (n === -EAGAIN) return;
-      if (n < 0) this.destroy();
+      if (this.#areTooMany(descriptors)) this.#cut(LOST);
+      else if (n < 0) this.#cut(n === -EMSGSIZE ? LOST : undefined);
       else this.#deliver(n, descriptors);
       if (n < into.length) return;
     }
+  }
+
+  /** Whether the process is about to have none left; closes them then. */
+  #areTooMany(descriptors: readonly number[]): boolean {
+    // The system gives the lowest number that is free.
+    const tooHigh = this.#socket.calls.descriptorLimit - SPARE_DESCRIPTORS;
+    if (!descriptors.some((fd) => fd >= tooHigh)) return false;
+    for (const fd of descriptors) closeSync(fd);
+    return true;
   }
 
   /** Hands on what was read; the replies to it leave in one write. */
