@@ -11,7 +11,7 @@ export const loadAhead = async (log: RootLog): Promise<void> => {
     prepareValidation();
     log.prepare();
     await import('./migration/source.js');
-    await import('./migration/destination.js');
+    await import('./migration/reception.js');
     await import('./migration/ways.js');
     await import('./hmp/monitor.js');
     await import('./transport/tcp.js');

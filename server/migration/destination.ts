@@ -10,17 +10,29 @@ export interface DestinationOptions {
   readonly progress: Progress;
   /** Whoever sends: a socket is answered. */
   readonly input: Readable;
-  /** Called once, with the outcome. */
+  /** It is the source: what becomes of it is what becomes of the migration. Called at most once. */
+  readonly onChosen: () => void;
+  /** It has gone without a byte, and was not chosen. Nothing else is called then. */
+  readonly onSilence: (reason: string) => void;
+  /** Called once when it was chosen, with the outcome. */
   readonly onEnd: (isHere: boolean) => void;
 }
 
-/** Takes one machine in from one connection or file. */
+/** How long one that was refused may take to read why, in milliseconds. */
+const LINGER_MS = 10_000;
+
+/**
+ * Takes one machine in from one connection or file. It is the source as soon as it has said who it is,
+ * or something that is wrong.
+ */
 export class Destination {
   readonly #options: DestinationOptions;
   readonly #arrival: Arrival;
   /** Undefined for a stream that nobody answers. */
   readonly #socket: Socket | undefined;
   #isOver = false;
+  #isChosen = false;
+  #isSilent = true;
   /** What takes back all that came. */
   #givenBack: Promise<void> | undefined;
 
@@ -31,7 +43,10 @@ export class Destination {
     this.#arrival = new Arrival({
       machine,
       answer: (bytes) => void this.#socket?.write(bytes),
-      onActive: () => options.progress.become('active'),
+      onActive: () => {
+        this.choose();
+        options.progress.become('active');
+      },
       onCommit: () => this.#commit(),
     });
     input.on('data', (bytes: Buffer) => this.#receive(bytes));
@@ -41,6 +56,22 @@ export class Destination {
     input.resume();
   }
 
+  /** Makes it the source before it has said anything. */
+  choose(): void {
+    if (this.#isChosen) return;
+    this.#isChosen = true;
+    this.#options.onChosen();
+  }
+  /** It is not the source, and is told why. */
+  refuse(reason: string): void {
+    this.#isOver = true;
+    this.#tell(reason);
+  }
+  /** It is not the source. */
+  drop(): void {
+    this.#isOver = true;
+    this.#options.input.destroy();
+  }
   /**
    * Gives up: nothing is left behind when it resolves. Without effect once the machine is here.
    */
@@ -56,6 +87,7 @@ export class Destination {
 
   #receive(bytes: Buffer): void {
     if (this.#isOver) return;
+    this.#isSilent = false;
     try {
       this.#arrival.push(bytes);
     } catch (error) {
@@ -95,13 +127,27 @@ export class Destination {
   #fail(reason: string, isTold = false): void {
     if (this.#isOver || this.#arrival.isTaken) return;
     this.#isOver = true;
-    if (isTold && this.#socket !== undefined) {
-      this.#arrival.refuse(reason);
-      this.#socket.end();
-      // What is still on its way is read, so that the reason is not lost with a reset.
-      this.#socket.resume();
-    } else this.#options.input.destroy();
+    if (isTold) this.#tell(reason);
+    else this.#options.input.destroy();
+    if (this.#isSilent && !this.#isChosen) {
+      this.#options.onSilence(reason);
+      return;
+    }
+    this.choose();
     this.#givenBack = this.#giveBack(reason);
+  }
+  /** What is still on its way is read, so that the reason is not lost with a reset. */
+  #tell(reason: string): void {
+    const socket = this.#socket;
+    if (socket === undefined) {
+      this.#options.input.destroy();
+      return;
+    }
+    this.#arrival.refuse(reason);
+    socket.end();
+    socket.resume();
+    const timer = setTimeout(() => socket.destroy(), LINGER_MS).unref();
+    socket.once('close', () => clearTimeout(timer));
   }
   /** It has failed when the next one may come. */
   async #giveBack(reason: string): Promise<void> {

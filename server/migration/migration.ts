@@ -1,5 +1,4 @@
 import { closeSync } from 'node:fs';
-import type { Readable } from 'node:stream';
 import { refused } from '../../schema/error.js';
 import type { Infer } from '../../schema/lang.js';
 import type { MigrationInfo } from '../../schema/migration.js';
@@ -9,8 +8,8 @@ import { MigrationBlockers } from '../machine/migration-blockers.js';
 import { MigrationCapabilities } from '../machine/migration-capabilities.js';
 import { StoredMigrationParameters } from '../machine/migration-parameters.js';
 import { parseAddress } from './address.js';
-import type { Destination } from './destination.js';
 import { Progress } from './progress.js';
+import type { Reception } from './reception.js';
 import { checkActive } from './standstill.js';
 import type { Outgoing } from './source.js';
 import type { Inlet, Opened } from './ways.js';
@@ -41,7 +40,7 @@ export class Migration {
   #unlist: () => void = () => undefined;
   #inlet: Inlet | undefined;
   #isListening = false;
-  #destination: Destination | undefined;
+  #reception: Reception | undefined;
 
   constructor(machine: Machine) {
     this.#machine = machine;
@@ -171,38 +170,34 @@ export class Migration {
       );
     this.#isListening = true;
     this.#incoming.become('setup');
-    this.#unlist = this.#list(() => this.#destination?.cut());
+    this.#unlist = this.#list(() => this.#reception?.cut());
     try {
       const { openInlet } = await import('./ways.js');
-      const { Destination } = await import('./destination.js');
+      const { Reception } = await import('./reception.js');
       const address = this.#open(uri, take, `unknown migration protocol: ${uri}`);
+      const reception = new Reception({
+        machine: this.#machine,
+        progress: this.#incoming,
+        onEnd: (isHere) => this.#received(isHere),
+      });
+      this.#reception = reception;
+      const isOnly = address.kind === 'file' || address.kind === 'fd';
       const inlet = await openInlet(address, this.#machine.options.loadNative, (input) =>
-        this.#receive(Destination, input),
+        reception.receive(input, isOnly),
       );
       // A connection may have come and failed before.
       if (this.#isListening) this.#inlet = inlet;
       else inlet.close();
     } catch (error) {
       this.#isListening = false;
+      this.#reception = undefined;
       this.#unlist();
       this.#incoming.clear();
       throw refused(error instanceof Error ? error.message : String(error), error);
     }
   }
-  #receive(make: typeof Destination, input: Readable): void {
-    if (this.#destination !== undefined) {
-      input.destroy();
-      return;
-    }
-    this.#destination = new make({
-      machine: this.#machine,
-      progress: this.#incoming,
-      input,
-      onEnd: (isHere) => this.#received(isHere),
-    });
-  }
   #received(isHere: boolean): void {
-    this.#destination = undefined;
+    this.#reception = undefined;
     this.#isListening = false;
     this.#unlist();
     this.#inlet?.close();
@@ -230,7 +225,7 @@ export class Migration {
   /** The machine ends: nothing is under way afterwards. Safe to call twice. */
   async close(): Promise<void> {
     this.#inlet?.close();
-    const givenBack = this.#destination?.abandon('The machine ended');
+    const givenBack = this.#reception?.abandon('The machine ended');
     this.#early = (source) => source.quit();
     if (this.#outgoing.isUnderWay) this.#source?.quit();
     await this.#running;
