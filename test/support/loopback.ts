@@ -1,16 +1,16 @@
 import type { Machine } from '../../server/machine/machine.js';
 import { Arrival } from '../../server/migration/arrival.js';
-import type { Outlet, OutletHandlers } from '../../server/migration/outlet.js';
-import { Progress } from '../../server/migration/progress.js';
-import { Outgoing } from '../../server/migration/source.js';
+import type { OutletHandlers } from '../../server/migration/outlet.js';
+import { NearOutlet, sendTo } from './outlets.js';
 
 /** Both ends of a migration in one process: what is sent arrives at once. */
-class Loopback implements Outlet {
+class Loopback extends NearOutlet {
   readonly isTwoWay = true;
   readonly #arrival: Arrival;
   #handlers: OutletHandlers | undefined;
 
   constructor(machine: Machine) {
+    super();
     this.#arrival = new Arrival({
       machine,
       answer: (bytes) => this.#answer(bytes),
@@ -23,7 +23,7 @@ class Loopback implements Outlet {
     });
   }
 
-  listen(handlers: OutletHandlers): void {
+  override listen(handlers: OutletHandlers): void {
     this.#handlers = handlers;
   }
   send(bytes: Buffer): undefined {
@@ -34,16 +34,7 @@ class Loopback implements Outlet {
       void this.#arrival.abandon();
     }
   }
-  flush(): Promise<void> {
-    return Promise.resolve();
-  }
-  finish(): Promise<void> {
-    return Promise.resolve();
-  }
-  cut(): void {
-    // Nobody asks for it here.
-  }
-  abandon(): void {
+  override abandon(): void {
     void this.#arrival.abandon();
   }
   /** A source that has just spoken listens in the next turn. */
@@ -53,12 +44,5 @@ class Loopback implements Outlet {
 }
 
 /** Moves a machine to another one of this process. @returns `query-migrate` of the source */
-export const move = async (
-  source: Machine,
-  destination: Machine,
-): Promise<Record<string, unknown>> => {
-  const progress = new Progress({ emit: () => undefined, events: () => false });
-  const open = (): Promise<Outlet> => Promise.resolve(new Loopback(destination));
-  await new Outgoing({ machine: source, progress, open }).run();
-  return progress.info();
-};
+export const move = (source: Machine, destination: Machine): Promise<Record<string, unknown>> =>
+  sendTo(source, new Loopback(destination));

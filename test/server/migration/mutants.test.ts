@@ -5,12 +5,10 @@ import type { Machine } from '../../../server/machine/machine.js';
 import { Arrival } from '../../../server/migration/arrival.js';
 import { loadBoard, saveBoard } from '../../../server/migration/board-state.js';
 import { blocksOf } from '../../../server/migration/memories.js';
-import type { Outlet, OutletHandlers } from '../../../server/migration/outlet.js';
-import { Progress } from '../../../server/migration/progress.js';
-import { Outgoing } from '../../../server/migration/source.js';
 import { FRAME, StreamError } from '../../../server/migration/stream.js';
 import { startMachine } from '../../support/machine.js';
 import { Mutator, piecesOf, streamOf } from '../../support/mutants.js';
+import { record } from '../../support/outlets.js';
 
 /** `npm run soak` takes 1000000. */
 const RUNS = Number(process.env['MIGRATION_MUTANTS'] ?? '10000');
@@ -27,41 +25,6 @@ const WORDS = [
     'ivshmem-plain,id=i,memdev=n,master=on',
   ],
 ];
-
-/** Keeps what is sent. */
-class Tape implements Outlet {
-  readonly isTwoWay = false;
-  readonly #bytes: Buffer[] = [];
-  listen(_handlers: OutletHandlers): void {
-    // Nobody answers.
-  }
-  send(bytes: Buffer): undefined {
-    this.#bytes.push(Buffer.from(bytes));
-  }
-  flush(): Promise<void> {
-    return Promise.resolve();
-  }
-  finish(): Promise<void> {
-    return Promise.resolve();
-  }
-  cut(): void {
-    // Nobody asks for it here.
-  }
-  abandon(): void {
-    // Nothing to undo.
-  }
-  get stream(): Buffer {
-    return Buffer.concat(this.#bytes);
-  }
-}
-
-const record = async (machine: Machine): Promise<Buffer> => {
-  const tape = new Tape();
-  const progress = new Progress({ emit: () => undefined, events: () => false });
-  await new Outgoing({ machine, progress, open: () => Promise.resolve(tape) }).run();
-  if (progress.status !== 'completed') throw new Error(JSON.stringify(progress.info()));
-  return tape.stream;
-};
 
 /** The same, of a source that waits for answers. */
 const asTwoWay = (stream: Buffer): Buffer => {

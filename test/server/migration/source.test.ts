@@ -1,16 +1,15 @@
 import t from 'tap';
 import type { Machine } from '../../../server/machine/machine.js';
-import type { Outlet, OutletHandlers } from '../../../server/migration/outlet.js';
-import { Progress } from '../../../server/migration/progress.js';
-import { Outgoing } from '../../../server/migration/source.js';
+import type { OutletHandlers } from '../../../server/migration/outlet.js';
 import { FRAME, FrameReader, FrameWriter, preamble } from '../../../server/migration/stream.js';
 import { startMachine } from '../../support/machine.js';
+import { NearOutlet, sendTo } from '../../support/outlets.js';
 
 /** Frames of the destination, by the frame of the source that they answer. */
 type Answers = Readonly<Partial<Record<number, readonly Buffer[]>>>;
 
 /** A destination that has answered a frame before the source knows that it was sent. */
-class Eager implements Outlet {
+class Eager extends NearOutlet {
   readonly isTwoWay = true;
   readonly #answers: Answers;
   readonly #reader: FrameReader;
@@ -20,6 +19,7 @@ class Eager implements Outlet {
   readonly came: number[] = [];
 
   constructor(answers: Answers) {
+    super();
     this.#answers = answers;
     this.#reader = new FrameReader({
       limit: () => 1 << 20,
@@ -29,7 +29,7 @@ class Eager implements Outlet {
       },
     });
   }
-  listen(handlers: OutletHandlers): void {
+  override listen(handlers: OutletHandlers): void {
     this.#handlers = handlers;
     handlers.onData(preamble());
   }
@@ -37,25 +37,14 @@ class Eager implements Outlet {
     this.#reader.push(bytes);
     onSent?.();
   }
-  flush(): Promise<void> {
-    return Promise.resolve();
-  }
-  finish(): Promise<void> {
-    return Promise.resolve();
-  }
-  cut(): void {
-    // Nobody asks for it here.
-  }
-  abandon(): void {
+  override abandon(): void {
     this.isAbandoned = true;
   }
 }
 
 const send = async (machine: Machine, answers: Answers) => {
   const outlet = new Eager(answers);
-  const progress = new Progress({ emit: () => undefined, events: () => false });
-  await new Outgoing({ machine, progress, open: () => Promise.resolve(outlet) }).run();
-  return { outlet, info: progress.info() };
+  return { outlet, info: await sendTo(machine, outlet) };
 };
 
 const accept = (writer: FrameWriter): Buffer => writer.json(FRAME.ACCEPT, { shared: [] });
