@@ -27,6 +27,7 @@ import {
 const End = object('MigrationEnd', {
   status: enumeration('MigrationRunState', ARRIVING, 'what the source was before the last phase'),
   clock: int('uint64', 'virtual time in nanoseconds'),
+  checksum: int('uint32', 'CRC-32 of the headers of all frames before'),
 });
 
 export interface ArrivalOptions {
@@ -40,7 +41,7 @@ export interface ArrivalOptions {
 }
 
 /** Where in its order the stream is. */
-type Stage = 'hello' | 'memory' | 'devices' | 'end' | 'commit' | 'over';
+type Stage = 'hello' | 'memory' | 'devices' | 'end' | 'commit' | 'closing' | 'over';
 
 /**
  * A machine that comes in, from the first byte of its stream to the moment in which it is told to
@@ -61,7 +62,6 @@ export class Arrival {
   #platform: DeviceState | undefined;
   #handovers: Handover[] = [];
   #status: ArrivingStatus = 'paused';
-  #passes = 0;
   /** What undoes the loading. */
   #undo: (() => void) | undefined;
   #isIntroduced = false;
@@ -70,6 +70,7 @@ export class Arrival {
     this.#options = options;
     this.#reader = new FrameReader({
       limit: (type) => this.#limit(type),
+      expected: () => this.#expected(),
       onFrame: (frame) => this.#frame(frame),
     });
   }
@@ -78,11 +79,21 @@ export class Arrival {
   push(bytes: Uint8Array): void {
     this.#reader.push(bytes);
   }
-  /** The stream is over. @throws StreamError unless all is there and nobody was to answer */
+  /**
+   * The stream is over: a machine that came without anybody to answer is here.
+   *
+   * @throws StreamError unless all is there
+   */
   end(): void {
     if (this.#stage === 'over') return;
     this.#reader.end();
-    throw this.#reader.error('the stream ends before the machine is complete');
+    if (this.#stage !== 'closing')
+      throw this.#reader.error('the stream ends before the machine is complete');
+    this.#commit();
+  }
+  /** All is here, nobody is to answer, and nothing may follow. */
+  get isComplete(): boolean {
+    return this.#stage === 'closing';
   }
   /** Whether handovers are decided: the machine is here whatever becomes of the source. */
   get isTaken(): boolean {
@@ -129,6 +140,7 @@ export class Arrival {
       case 'hello':
         return type === FRAME.HELLO ? limits['migration-hello-bytes'] : undefined;
       case 'memory':
+        if (this.#memory?.order.hasBegun !== true) return type === FRAME.PASS ? 4 : undefined;
         if (type === FRAME.PAGES) return PLACE_BYTES + MAX_PAGES;
         if (type === FRAME.ZEROS) return PLACE_BYTES + 8;
         if (type === FRAME.PASS) return 4;
@@ -139,9 +151,34 @@ export class Arrival {
         return type === FRAME.END ? 1024 : undefined;
       case 'commit':
         return type === FRAME.COMMIT ? 0 : undefined;
+      case 'closing':
       case 'over':
         return undefined;
     }
+  }
+  #expected(): string {
+    switch (this.#stage) {
+      case 'hello':
+        return 'HELLO is the first';
+      case 'memory':
+        return this.#memory?.order.hasBegun === true
+          ? `PAGES, ZEROS, PASS or ${this.#nextState} is next`
+          : 'PASS is next';
+      case 'devices':
+        return `${this.#nextState} is next`;
+      case 'end':
+        return 'END is next';
+      case 'commit':
+        return 'COMMIT is next';
+      case 'closing':
+      case 'over':
+        return 'nothing may follow the end';
+    }
+  }
+  get #nextState(): string {
+    const { length } = this.#states;
+    const { length: all } = this.#entries;
+    return length < all ? `DEVICE ${String(length)} of ${String(all)}` : 'PLATFORM';
   }
   #limitOfState(type: number): number | undefined {
     const left = this.#options.machine.options.limits['migration-state-bytes'] - this.#stateBytes;
@@ -177,6 +214,7 @@ export class Arrival {
         this.#device(payload);
         break;
       case FRAME.PLATFORM:
+        this.#memory?.order.end();
         this.#platform = decodeConfig(platformIdentity(this.#options.machine), payload);
         this.#stage = 'end';
         break;
@@ -208,15 +246,17 @@ export class Arrival {
   }
   #pass(payload: Buffer): void {
     const pass = payload.length === 4 ? payload.readUInt32LE() : -1;
-    if (pass !== this.#passes + 1) throw refused(`pass ${String(pass)} is not the next one`);
-    this.#passes = pass;
+    this.#memory?.order.begin(pass);
   }
   #device(payload: Buffer): void {
+    this.#memory?.order.end();
     this.#stage = 'devices';
     const entry = this.#entries[this.#states.length];
     if (entry === undefined || payload.length < 8) throw refused('this is no state of a device');
     if (payload.readUInt32LE(0) !== this.#states.length)
-      throw refused(`it is not the state of ${entry.object.path}`);
+      throw refused(
+        `it is the state of device ${String(payload.readUInt32LE(0))}, not of ${entry.object.path}`,
+      );
     const length = payload.readUInt32LE(4);
     if (length > payload.length - 8) throw refused('the state is longer than the frame');
     this.#stateBytes += payload.length;
@@ -232,7 +272,11 @@ export class Arrival {
   /** All is here: everything is loaded, or refused as a whole. */
   #load(payload: Buffer): void {
     const { machine } = this.#options;
-    const { status, clock } = checkValue(End, jsonOf(payload) ?? null, 'end');
+    const { status, clock, checksum } = checkValue(End, jsonOf(payload) ?? null, 'end');
+    if (checksum !== this.#reader.digest)
+      throw refused(
+        `the frames before it have checksum ${String(this.#reader.digest)}, and were sent with ${String(checksum)}`,
+      );
     for (const { object, realized } of this.#entries)
       if (!realized) throw refused(`${object.path} has left during the migration`);
     this.#undo = this.#backup();
@@ -256,7 +300,7 @@ export class Arrival {
     if (this.#shape?.channel === 'two-way') {
       this.#stage = 'commit';
       this.#answer(this.#writer.frame(FRAME.LOADED));
-    } else this.#commit();
+    } else this.#stage = 'closing';
   }
   /** @returns what brings devices, platform and clock back to where they are */
   #backup(): () => void {

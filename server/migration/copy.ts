@@ -80,20 +80,29 @@ export class Copier {
     );
   }
 
-  /** Sends every page that is dirty when its turn comes. @throws QmpError when memory is gone */
+  /**
+   * Sends every page that is dirty when its turn comes, from the first one on.
+   *
+   * @throws QmpError when memory is gone
+   */
   async pass(isLimited: boolean): Promise<void> {
     for (const copied of this.#copied) {
       if (copied.log === undefined) this.#watch(copied);
-      await this.#sendHoles(copied);
+      const holes = copied.holes.splice(0);
       let page = 0;
       for (;;) {
         this.#checkThere(copied.block);
         const runs = copied.log?.take(page, MAX_RUN_PAGES) ?? [];
         const last = runs.at(-1);
         if (last === undefined) break;
-        for (const { offset, length } of runs) await this.#run(copied, offset, length, isLimited);
+        for (const { offset, length } of runs) {
+          await this.#sendHoles(copied.index, holes, offset);
+          cutBefore(holes, offset + length);
+          await this.#run(copied, offset, length, isLimited);
+        }
         page = Math.ceil((last.offset + last.length) / DIRTY_PAGE);
       }
+      await this.#sendHoles(copied.index, holes, Infinity);
     }
     await this.#flushZeros();
   }
@@ -110,11 +119,12 @@ export class Copier {
     copied.log = new DirtyLog(copied.memory);
     copied.holes = markStored(copied.memory, copied.log);
   }
-  async #sendHoles(copied: Copied): Promise<void> {
-    for (const { offset, length } of copied.holes.splice(0)) {
+  /** Sends what of them lies before `end`. */
+  async #sendHoles(index: number, holes: DirtyRun[], end: number): Promise<void> {
+    for (const { offset, length } of cutBefore(holes, end)) {
       this.#options.counts.holes += pagesIn(length);
       for (let at = 0; at < length; at += MAX_ZEROS)
-        await this.#addZeros(copied.index, offset + at, Math.min(MAX_ZEROS, length - at));
+        await this.#addZeros(index, offset + at, Math.min(MAX_ZEROS, length - at));
     }
   }
   #checkThere(block: Block): void {
@@ -212,6 +222,15 @@ const markStored = (memory: HostMemory, log: DirtyLog): DirtyRun[] => {
     at = Math.max(end, start);
   }
   return holes;
+};
+/** Takes away what lies before `end`. @returns it */
+const cutBefore = (holes: DirtyRun[], end: number): DirtyRun[] => {
+  const cut = holes.filter(({ offset }) => offset < end);
+  const last = cut.at(-1);
+  holes.splice(0, cut.length);
+  if (last === undefined || last.offset + last.length <= end) return cut;
+  holes.unshift({ offset: end, length: last.offset + last.length - end });
+  return [...cut.slice(0, -1), { offset: last.offset, length: end - last.offset }];
 };
 const pageFloor = (offset: number): number => offset - (offset % DIRTY_PAGE);
 const pageCeil = (offset: number, size: number): number =>

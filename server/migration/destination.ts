@@ -90,6 +90,8 @@ export class Destination {
     this.#isSilent = false;
     try {
       this.#arrival.push(bytes);
+      // Whoever sends through a pipe or a socket may keep it open; a file ends by itself.
+      if (this.#arrival.isComplete && this.#options.input instanceof Socket) this.#arrival.end();
     } catch (error) {
       this.#fail(error instanceof Error ? error.message : String(error), true);
     }

@@ -3,12 +3,14 @@ import { DIRTY_PAGE } from '../../devices/core/dirty-log.js';
 import type { HostMemory } from '../../devices/core/host-memory.js';
 import { clearMemory } from '../machine/clear-memory.js';
 import { blockName, sharedObject, type Block } from './memories.js';
+import { PassOrder } from './pass-order.js';
 import type { Shape } from './shape.js';
 import { MAX_ZEROS, PLACE_BYTES } from './stream.js';
 
 const NOTHING = Buffer.alloc(64 * 1024);
 
 interface Place {
+  readonly index: number;
   readonly block: Block;
   readonly offset: bigint;
   readonly payload: Buffer;
@@ -21,6 +23,8 @@ export class IncomingMemory {
   /** Numbers of memories that both sides have. */
   readonly shared: readonly number[];
   readonly #isSent: readonly boolean[];
+  /** In which it comes. */
+  readonly order: PassOrder;
   readonly #written = new Set<Block>();
   /** What the source had mapped, too: it has bytes of its own, which a failure does not clear. */
   readonly #lasting: ReadonlySet<Block>;
@@ -42,25 +46,28 @@ export class IncomingMemory {
         shape['ignore-shared'] ||
         this.#blocks[index]?.isBorrowed === true);
     this.#isSent = shape.memories.map(({ readonly }, index) => !readonly && !isKept(index));
+    this.order = new PassOrder(this.#blocks, (index) => this.#isSent[index] === true);
     this.#lasting = new Set(this.#blocks.filter((_, index) => same[index] === true));
   }
 
   /** PAGES. @throws QmpError naming what is wrong */
   pages(payload: Buffer): void {
-    const { block, offset, payload: data } = this.#place(payload);
+    const { index, block, offset, payload: data } = this.#place(payload);
     this.#checkRange(block, offset, BigInt(data.length));
+    this.order.take(index, offset, BigInt(data.length));
     this.#written.add(block);
     if (!block.memory().write(offset, data))
       throw refused(`${blockName(block)} has no storage left`);
   }
   /** ZEROS. @throws QmpError naming what is wrong */
   zeros(payload: Buffer): void {
-    const { block, offset, payload: rest } = this.#place(payload);
+    const { index, block, offset, payload: rest } = this.#place(payload);
     if (rest.length !== 8) throw refused('zeros need a length');
     const length = rest.readBigUInt64LE();
     if (length > BigInt(MAX_ZEROS))
       throw refused(`${String(length)} bytes of zeros are above the limit of ${String(MAX_ZEROS)}`);
     this.#checkRange(block, offset, length);
+    this.order.take(index, offset, length);
     if (!block.isTouched()) return;
     this.#written.add(block);
     zero(block.memory(), offset, length);
@@ -99,7 +106,7 @@ export class IncomingMemory {
     if (this.#isSent[index] !== true) throw refused(`${blockName(block)} is not to be sent`);
     if (payload.readUInt32LE(4) !== 0) throw refused('the reserved bytes are not zero');
     const offset = payload.readBigUInt64LE(8);
-    return { block, offset, payload: payload.subarray(PLACE_BYTES) };
+    return { index, block, offset, payload: payload.subarray(PLACE_BYTES) };
   }
   #checkRange(block: Block, offset: bigint, length: bigint): void {
     const end = offset + length;

@@ -282,7 +282,11 @@ export class Outgoing {
     }
     const platform = encodeConfig(platformIdentity(machine), saveBoard(machine));
     await this.#sendBytes(this.#writer.frame(FRAME.PLATFORM, platform));
-    const end = { status: machine.runState.statusBefore, clock: machine.clock.now() };
+    const end = {
+      status: machine.runState.statusBefore,
+      clock: machine.clock.now(),
+      checksum: this.#writer.digest,
+    };
     await this.#sendBytes(this.#writer.json(FRAME.END, end));
   }
   /** From COMMIT on the machine is the destination's, unless that is gone without a word. */

@@ -85,6 +85,12 @@ export const preamble = (): Buffer => {
 /** Writes frames, one after the other. */
 export class FrameWriter {
   #sequence = 0;
+  #digest = 0;
+
+  /** CRC-32 of the headers of all frames so far. */
+  get digest(): number {
+    return this.#digest;
+  }
 
   /** A frame around `payload`. */
   frame(type: FrameType, payload: Uint8Array = Buffer.alloc(0)): Buffer {
@@ -102,6 +108,7 @@ export class FrameWriter {
       checksum(bytes.subarray(0, CHECKED_BYTES), bytes.subarray(HEADER_BYTES)),
       12,
     );
+    this.#digest = crc32(bytes.subarray(0, HEADER_BYTES), this.#digest);
     return bytes;
   }
   json(type: FrameType, value: unknown): Buffer {
@@ -114,6 +121,8 @@ const checksum = (header: Uint8Array, payload: Uint8Array): number => crc32(payl
 export interface FrameReaderOptions {
   /** Most bytes of payload of a frame of that type; undefined for types that must not come. */
   readonly limit: (type: number) => number | undefined;
+  /** What must come instead, for texts. */
+  readonly expected?: () => string;
   readonly onFrame: (frame: Frame) => void;
 }
 
@@ -129,6 +138,7 @@ export class FrameReader {
   /** Place of the present frame in the stream. */
   #at = 0;
   #sequence = 0;
+  #digest = 0;
 
   constructor(options: FrameReaderOptions) {
     this.#options = options;
@@ -137,6 +147,10 @@ export class FrameReader {
   /** Bytes of the stream before the frame at hand. */
   get offset(): number {
     return this.#at;
+  }
+  /** CRC-32 of the headers of all frames before the one at hand. */
+  get digest(): number {
+    return this.#digest;
   }
   /** Whether the stream may end here. */
   get atBoundary(): boolean {
@@ -184,7 +198,7 @@ export class FrameReader {
     const type = header.readUInt16LE(0);
     const length = header.readUInt32LE(8);
     const limit = this.#options.limit(type);
-    if (limit === undefined) throw this.error(`${frameName(type)} must not come here`);
+    if (limit === undefined) throw this.error(this.#outOfTurn(type));
     if (header.readUInt16LE(2) !== 0) throw this.error('the reserved bytes are not zero');
     const sequence = header.readUInt32LE(4);
     if (sequence !== this.#sequence) throw this.error(`its number is ${String(sequence)}`);
@@ -194,6 +208,11 @@ export class FrameReader {
       );
     this.#stage = 'payload';
     this.#into = type === FRAME.PAGES ? this.#room(length) : Buffer.allocUnsafe(length);
+  }
+  #outOfTurn(type: number): string {
+    const text = `${frameName(type)} must not come here`;
+    const { expected } = this.#options;
+    return expected === undefined ? text : `${text}: ${expected()}`;
   }
   /** Pages are copied on at once, so that one buffer will do for all of them. */
   #room(length: number): Buffer {
@@ -206,10 +225,12 @@ export class FrameReader {
     const type = header.readUInt16LE(0);
     if (checksum(header.subarray(0, CHECKED_BYTES), payload) !== header.readUInt32LE(12))
       throw this.error(`the checksum of ${frameName(type)} is wrong`);
+    const digest = crc32(header, this.#digest);
     this.#expectHeader();
     this.#options.onFrame({ type, sequence: this.#sequence, payload });
     this.#at += HEADER_BYTES + payload.length;
     this.#sequence++;
+    this.#digest = digest;
   }
   #expectHeader(): void {
     this.#stage = 'header';

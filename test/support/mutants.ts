@@ -23,14 +23,27 @@ export const piecesOf = (stream: Buffer): Piece[] => {
   reader.push(stream);
   return pieces;
 };
-/** A stream of frames with right numbers and checksums. */
-export const streamOf = (pieces: readonly Piece[]): Buffer => {
+/**
+ * A stream of frames with right numbers and checksums.
+ *
+ * @param isSealed whether END says so, too
+ */
+export const streamOf = (
+  pieces: readonly Piece[],
+  { isSealed = true }: { isSealed?: boolean } = {},
+): Buffer => {
   const writer = new FrameWriter();
-  return Buffer.concat([
-    preamble(),
-    ...pieces.map(({ type, payload }) => writer.frame(type, payload)),
-  ]);
+  const frames = pieces.map(({ type, payload }) => {
+    const isEnd = isSealed && type === FRAME.END;
+    return writer.frame(type, isEnd ? sealed(payload, writer.digest) : payload);
+  });
+  return Buffer.concat([preamble(), ...frames]);
 };
+const sealed = (end: Buffer, digest: number): Buffer =>
+  Buffer.from(
+    end.toString('latin1').replace(/"checksum": \d+/, `"checksum": ${String(digest)}`),
+    'latin1',
+  );
 
 /** Damage, the same for the same seed. */
 export class Mutator {

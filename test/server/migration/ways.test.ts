@@ -68,6 +68,19 @@ t.test('into a file, and out of it as often as one likes', async (t) => {
     t.equal(await b.qtest.value(`readl ${AT}`), 0xcafen);
   }
 
+  await t.test('a file that goes on behind its end is refused', async (t) => {
+    const long = join(folder, 'long');
+    writeFileSync(long, Buffer.concat([readFileSync(path), Buffer.alloc(1)]));
+    const b = await startHost(t, [...WORDS, '-incoming', 'defer']);
+    await b.qmp.execute('migrate-incoming', { uri: `file:${long}` });
+    await statusIs(b.qmp, 'failed');
+    t.equal(await runStatus(b), 'inmigrate');
+    t.equal(await b.qtest.value(`readl ${AT}`), 0n);
+    await b.qmp.execute('migrate-incoming', { uri: `file:${path}` });
+    await becomes(b, 'running');
+    t.equal(await b.qtest.value(`readl ${AT}`), 0xcafen);
+  });
+
   await t.test(
     'a file that was cut is refused, and the machine waits for another one',
     async (t) => {
