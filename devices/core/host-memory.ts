@@ -14,6 +14,8 @@ export interface HostMemory {
   readonly readonly: boolean;
   /** Descriptor and offset by which another process can map the same bytes, if there is one. */
   readonly descriptor: { readonly fd: number; readonly offset: bigint } | undefined;
+  /** Of a private mapping of a file: where the bytes come from that nobody has written here. */
+  readonly origin?: FilePlace;
   /**
    * Copies bytes at `offset` into `into`. False when the bytes are gone (file truncated by
    * somebody else); `into` is then zero-filled. Never faults.
@@ -38,6 +40,13 @@ export interface HostMemory {
   stored?(from: bigint): StoredRange | undefined;
   /** Calls `hook` after every write; returns the unsubscribe. */
   onWrite(hook: (offset: bigint, len: number) => void): () => void;
+}
+
+/** A byte of a file of the host. */
+export interface FilePlace {
+  readonly dev: bigint;
+  readonly ino: bigint;
+  readonly offset: bigint;
 }
 
 /** Bytes of memory that have storage; `end` is exclusive. */

@@ -2,7 +2,7 @@ import { refused } from '../../schema/error.js';
 import { DIRTY_PAGE } from '../../devices/core/dirty-log.js';
 import type { HostMemory } from '../../devices/core/host-memory.js';
 import { clearMemory } from '../machine/clear-memory.js';
-import { blockName, sharedObject, type Block } from './memories.js';
+import { blockName, overlap, sharedObject, type Block } from './memories.js';
 import { PassOrder } from './pass-order.js';
 import type { Shape } from './shape.js';
 import { MAX_ZEROS, PLACE_BYTES } from './stream.js';
@@ -46,6 +46,7 @@ export class IncomingMemory {
         shape['ignore-shared'] ||
         this.#blocks[index]?.isBorrowed === true);
     this.#isSent = shape.memories.map(({ readonly }, index) => !readonly && !isKept(index));
+    this.#checkApart(shape, same);
     this.order = new PassOrder(this.#blocks, (index) => this.#isSent[index] === true);
     this.#lasting = new Set(this.#blocks.filter((_, index) => same[index] === true));
   }
@@ -97,6 +98,25 @@ export class IncomingMemory {
     const block = this.#blocks[missing];
     if (block !== undefined)
       throw refused(`${blockName(block)} is another object here, and x-ignore-shared is on`);
+  }
+  /** What comes, and what is cleared after a failure, must not show in other memory of the source. */
+  #checkApart({ memories }: Shape, same: readonly boolean[]): void {
+    for (const [index, block] of this.#blocks.entries()) {
+      if (this.#isSent[index] !== true || same[index] === true || !block.isTouched()) continue;
+      const here = sharedObject(block.memory());
+      if (here === undefined) continue;
+      const changed = memories.find(({ object, origin, size }) => {
+        const there = object ?? origin;
+        return (
+          there !== undefined &&
+          overlap({ object: here, size: block.size }, { object: there, size })
+        );
+      });
+      if (changed !== undefined)
+        throw refused(
+          `${blockName(block)} lies in a file of which the source has ${blockName(changed)}: what comes would change it there`,
+        );
+    }
   }
   #place(payload: Buffer): Place {
     if (payload.length < PLACE_BYTES) throw refused('there is no place for the bytes');

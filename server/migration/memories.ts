@@ -1,5 +1,5 @@
 import { fstatSync, readFileSync } from 'node:fs';
-import type { HostMemory } from '../../devices/core/host-memory.js';
+import type { FilePlace, HostMemory } from '../../devices/core/host-memory.js';
 import type { OwnMemory } from '../../devices/core/own-memory.js';
 import type { DeviceEntry } from '../machine/device-entry.js';
 import type { Machine } from '../machine/machine.js';
@@ -70,7 +70,27 @@ export const sharedObject = (memory: HostMemory): string | undefined => {
   const { descriptor } = memory;
   if (descriptor === undefined) return undefined;
   const { dev, ino } = fstatSync(descriptor.fd, { bigint: true });
-  return `${bootId()}:${String(dev)}:${String(ino)}:${String(descriptor.offset)}`;
+  return placeText({ dev, ino, offset: descriptor.offset });
+};
+/** The same of an object whose bytes show through where nobody has written here. */
+export const originObject = ({ origin }: HostMemory): string | undefined =>
+  origin === undefined ? undefined : placeText(origin);
+
+/** Whether memories of these objects and sizes have bytes in common. */
+export const overlap = (one: Stretch, other: Stretch): boolean => {
+  const [a, b] = [split(one.object), split(other.object)];
+  return a.file === b.file && a.offset < b.offset + other.size && b.offset < a.offset + one.size;
+};
+interface Stretch {
+  readonly object: string;
+  readonly size: bigint;
+}
+const placeText = ({ dev, ino, offset }: FilePlace): string =>
+  `${bootId()}:${String(dev)}:${String(ino)}:${String(offset)}`;
+const split = (object: string): { file: string; offset: bigint } => {
+  const at = object.lastIndexOf(':');
+  const offset = /^\d+$/.test(object.slice(at + 1)) ? BigInt(object.slice(at + 1)) : 0n;
+  return { file: object.slice(0, Math.max(at, 0)), offset };
 };
 
 const bootId = (): string => {

@@ -4,7 +4,7 @@ import { arr, bool, enumeration, int, object, opt, str, type Infer } from '../..
 import type { JsonValue } from '../../schema/json.js';
 import { shapeOnBoard } from '../machine/device-shape.js';
 import { DEFAULT_GRANULARITY } from '../../devices/cxl/window-config.js';
-import { blockName, sharedObject, type Block } from './memories.js';
+import { blockName, originObject, sharedObject, type Block } from './memories.js';
 
 /** What the source says of itself before anything else; the destination must be of the same make. */
 export const Hello = object('MigrationHello', {
@@ -24,6 +24,7 @@ export const Hello = object('MigrationHello', {
       readonly: bool('nobody writes it, and it is not sent'),
       borrowed: opt(bool('it belongs to others as well: it is not sent')),
       object: opt(str('which object of the host has the bytes')),
+      origin: opt(str('which object has those that were not written, as it is mapped privately')),
     }),
     'all memory, in the order of its numbers',
   ),
@@ -67,10 +68,12 @@ const memoryShape = (block: Block): MemoryShape => {
   if (!block.isTouched()) return { ...shape, readonly: false };
   const memory = block.memory();
   const shared = sharedObject(memory);
+  const origin = originObject(memory);
   return {
     ...shape,
     readonly: memory.readonly,
     ...(shared === undefined ? {} : { object: shared }),
+    ...(origin === undefined ? {} : { origin }),
   };
 };
 

@@ -3,6 +3,7 @@ import { freemem } from 'node:os';
 import { HostError } from '../../devices/core/host-memory.js';
 import type {
   AccessSize,
+  FilePlace,
   HostMapping,
   NumaPolicy,
   StoredRange,
@@ -36,6 +37,7 @@ export class Mapping implements HostMapping {
   readonly size: bigint;
   readonly readonly: boolean;
   readonly descriptor: { readonly fd: number; readonly offset: bigint } | undefined;
+  readonly origin?: FilePlace;
   readonly #calls: MemoryCalls;
   readonly #options: MappingOptions;
   readonly #address: bigint;
@@ -55,6 +57,8 @@ export class Mapping implements HostMapping {
     const { fd, offset } = options;
     const others = options.share && fd >= 0 && options.own !== true;
     this.descriptor = others ? { fd, offset } : undefined;
+    // The descriptor may be closed before the mapping is.
+    if (!options.share && fd >= 0) this.origin = placeOf(fd, offset);
     this.#access = options.guarded
       ? guardedAccess(calls, this.#address, options)
       : new ViewAccess(calls, this.#address, this.size);
@@ -193,6 +197,11 @@ export class Mapping implements HostMapping {
     for (const hook of this.#hooks) hook(offset, length);
   }
 }
+
+const placeOf = (fd: number, offset: bigint): FilePlace => {
+  const { dev, ino } = fstatSync(fd, { bigint: true });
+  return { dev, ino, offset };
+};
 
 const shift = (range: StoredRange | undefined, by: bigint): StoredRange | undefined =>
   range && { start: range.start + by, end: range.end + by };
