@@ -331,6 +331,8 @@ export class StateControl {
       );
     if (this.outside.running)
       throw new StateError('EBUSY', `device '${this.target.name}' is being loaded`);
+    if (this.outside.saving)
+      throw new StateError('EBUSY', `device '${this.target.name}' is being saved`);
   }
 }
 

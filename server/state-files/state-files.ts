@@ -55,7 +55,8 @@ export class StateFiles {
   }
 
   /** To a file, which is there when all of it is. @throws QmpError; there is no file then */
-  saveFile(request: StateRequest, path: string): Promise<SavedState> {
+  async saveFile(request: StateRequest, path: string): Promise<SavedState> {
+    checkWhole(request);
     const what = `cannot save device '${request.name}' to '${path}'`;
     return this.#jobs.run('saved', request, (job) =>
       explained(what, async () => {
@@ -72,7 +73,8 @@ export class StateFiles {
   }
 
   /** Into memory. @throws QmpError when it is more than the limit, as well */
-  saveInline(request: StateRequest): Promise<SavedState & { readonly data: string }> {
+  async saveInline(request: StateRequest): Promise<SavedState & { readonly data: string }> {
+    checkWhole(request);
     const what = `cannot save device '${request.name}'`;
     return this.#jobs.run('saved', request, (job) =>
       explained(what, async () => {
@@ -132,7 +134,14 @@ export class StateFiles {
       await writer.end();
       job.checkDevice();
     };
-    await this.#options.turn.outside(write().finally(() => writer.settle().catch(() => undefined)));
+    entry.state.outside.beginSave();
+    try {
+      await this.#options.turn.outside(
+        write().finally(() => writer.settle().catch(() => undefined)),
+      );
+    } finally {
+      entry.state.outside.endSave();
+    }
     return {
       bytes: writer.position,
       configSize: configuration.length,
@@ -191,6 +200,17 @@ const checkStopped = ({ entry, name }: StateRequest): void => {
     );
   if (loading && !outside.half && !outside.running)
     throw refused(`device '${name}' is being loaded through its regions`);
+};
+/** What is loaded in part is no state of the device. */
+const checkWhole = ({ entry, name }: StateRequest): void => {
+  const { loading, outside } = entry.state;
+  // Which the job says in its own words.
+  if (outside.running || !loading) return;
+  throw refused(
+    outside.half
+      ? `cannot save device '${name}': it is loaded in part, and is whole when a load succeeds or it is reset`
+      : `cannot save device '${name}': it is being loaded through its regions, and is whole when that is complete or abandoned`,
+  );
 };
 const checkAll = (job: Job, gone: AbortSignal): void => {
   job.checkDevice();

@@ -276,8 +276,72 @@ t.test('a reset makes a device that was loaded in part whole', needsNative, asyn
   memory.write = () => false;
   await t.rejects(load(device, bytes), /memory is gone: .*; it is loaded in part/);
   memory.write = write;
+  await t.rejects(
+    inline(device),
+    refusal(
+      `cannot save device 'd': it is loaded in part, and is whole when a load succeeds or it is reset`,
+    ),
+  );
   await device.run('system_reset');
   t.match(await device.run('query-device-state', { id: 'd' }), [
     { loading: false, state: 'running' },
   ]);
 });
+
+t.test('a device that is loaded in pieces is saved when that has ended', needsNative, async (t) => {
+  const device = await filled(t, ['-global', 'edu.x-vfio-state=on']);
+  const path = join(t.testdir(), 'state');
+  const write = (offset: bigint, data: Buffer, region = 'control'): Promise<unknown> =>
+    device.run('vfio-state-write', { id: 'd', region, offset, data: data.toString('base64') });
+  const number = (value: bigint): Buffer => {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(value);
+    return bytes;
+  };
+  const SET = Buffer.from([2, 0, 0, 0]);
+  const message =
+    /^cannot save device 'd': it is being loaded through its regions, and is whole when that is complete or abandoned$/;
+  const isRefused = async (): Promise<void> => {
+    await t.rejects(device.run('device-save', { id: 'd' }), { message });
+    await t.rejects(device.run('device-save', { id: 'd', path }), { message });
+    t.equal(fs.existsSync(path), false);
+  };
+  await stop(device);
+  const saved = await inline(device);
+
+  await t.test('its configuration', async () => {
+    await write(20n, number(48n));
+    await isRefused();
+    await write(20n, number(0n));
+    t.strictSame(await inline(device), saved, 'abandoned');
+  });
+  await t.test('its memory, chunk by chunk', async (t) => {
+    // More than one chunk of 1 MiB: the first one is there, the second one is not.
+    const large = await savedDevice(t, [3n << 20n], ['-global', 'edu.x-vfio-state=on']);
+    await stop(large);
+    const access = { id: 'd', region: 'control' };
+    const size = 48n + (3n << 20n);
+    await large.run('vfio-state-write', {
+      ...{ ...access, offset: 36n },
+      data: number(size).toString('base64'),
+    });
+    await large.run('vfio-state-write', { ...access, offset: 28n, data: SET.toString('base64') });
+    await t.rejects(large.run('device-save', { id: 'd' }), { message });
+    await large.run('system_reset');
+    await large.run('device-save', { id: 'd', path });
+  });
+});
+
+t.test(
+  'nothing is loaded through the regions of a device that is saved',
+  needsNative,
+  async (t) => {
+    const device = await filled(t, ['-global', 'edu.x-vfio-state=on']);
+    await stop(device);
+    const size = { id: 'd', region: 'control', offset: 20n, data: 'EAAAAAAAAAA=' };
+    const saving = device.run('device-save', { id: 'd', path: join(t.testdir(), 'state') });
+    await t.rejects(device.run('vfio-state-write', size), /EBUSY, device 'd' is being saved/);
+    await saving;
+    await device.run('vfio-state-write', size);
+  },
+);
