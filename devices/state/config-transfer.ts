@@ -16,18 +16,22 @@ export class ConfigTransfer {
   get loading(): boolean {
     return this.#announced !== undefined;
   }
-  /** A container with the configuration as it is now. */
-  snapshot(): Uint8Array {
+  /**
+   * A container with the configuration as it is now.
+   *
+   * @param logging whether the device is in LOGGING
+   */
+  snapshot(logging: boolean): Uint8Array {
     const image = this.#image.save();
     return writeContainer(
-      { kind: 'config', capacity: image.length, pass: 0 },
+      { kind: 'config', capacity: image.length, logging, pass: 0 },
       [{ offset: 0, length: image.length }],
       (_, into) => into.set(image),
     );
   }
-  /** Announced, or of a snapshot taken now. */
-  get size(): number {
-    return this.#announced ?? this.snapshot().length;
+  /** Bytes that were announced; undefined when no load is under way. */
+  get announced(): number | undefined {
+    return this.#announced;
   }
   /**
    * Announces what will be loaded; 0 abandons the load.

@@ -5,6 +5,7 @@ import { StateError } from './errno.js';
 /** `DSM1` in memory order. */
 const MAGIC = 0x314d_5344;
 const VERSION = 1;
+/** Flag of a snapshot that was taken outside LOGGING. */
 const SNAPSHOT = 1;
 /** Bytes before the records. */
 export const CONTAINER_HEADER = 32;
@@ -30,7 +31,9 @@ export interface ContainerHeader {
   readonly kind: ContainerKind;
   /** Bytes of device memory, or of configuration, of the source. */
   readonly capacity: number;
-  /** Number of the pass; 0 for a snapshot taken outside LOGGING. */
+  /** Whether the device was in LOGGING: passes are of it, and a configuration may be. */
+  readonly logging: boolean;
+  /** Number of the pass; 0 for a whole snapshot. */
   readonly pass: number;
 }
 
@@ -67,7 +70,7 @@ export const writeContainer = (
   view.setUint32(AT.MAGIC, MAGIC, true);
   view.setUint16(AT.VERSION, VERSION, true);
   view.setUint16(AT.KIND, KIND[header.kind], true);
-  view.setUint32(AT.FLAGS, header.pass === 0 ? SNAPSHOT : 0, true);
+  view.setUint32(AT.FLAGS, header.logging ? 0 : SNAPSHOT, true);
   view.setUint32(AT.PASS, header.pass, true);
   view.setBigUint64(AT.CAPACITY, BigInt(header.capacity), true);
   view.setUint32(AT.RECORDS, runs.length, true);

@@ -169,12 +169,12 @@ export class StateControl {
   /** A container with the configuration as it is now. */
   configSnapshot(): Uint8Array {
     this.checkThere();
-    return this.#config.snapshot();
+    return this.#config.snapshot(this.logging);
   }
   /** What the size of the configuration reads: announced, or of a snapshot taken now. */
   configSize(): number {
     this.checkThere();
-    return this.#config.size;
+    return this.#config.announced ?? this.configSnapshot().length;
   }
   /**
    * Announces a configuration; 0 abandons the load.

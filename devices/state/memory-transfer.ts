@@ -49,7 +49,7 @@ export class MemoryTransfer {
     const capacity = Number(memory.size);
     let there = true;
     const stream = writeContainer(
-      { kind: 'memory', capacity, pass: 0 },
+      { kind: 'memory', capacity, logging: false, pass: 0 },
       [{ offset: 0, length: capacity }],
       (offset, into) => {
         there = memory.read(offset, into);

@@ -82,7 +82,8 @@ export class Passes {
     if (runs.length === 0) return 0;
     const { memory } = this;
     let there = true;
-    const header = { kind: 'memory', capacity: this.#log.size, pass: this.#number + 1 } as const;
+    const capacity = this.#log.size;
+    const header = { kind: 'memory', capacity, logging: true, pass: this.#number + 1 } as const;
     const stream = writeContainer(header, runs, (offset, into) => {
       there = memory.read(offset, into) && there;
     });

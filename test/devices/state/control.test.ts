@@ -132,6 +132,29 @@ t.test('loads need state 1, data that was announced, and its place', (t) => {
   t.end();
 });
 
+t.test('a container tells whether it was taken in LOGGING, whatever is in it (§8)', (t) => {
+  const { control } = fakeTarget();
+  for (const [state, flags, pass] of [
+    [0, 1, 0],
+    [1, 1, 0],
+    [2, 0, 1],
+    [3, 0, 2],
+  ] as const) {
+    control.setState(state);
+    const config = Buffer.from(control.configSnapshot());
+    t.strictSame([config.readUInt32LE(8), config.readUInt32LE(12)], [flags, 0], 'configuration');
+    if (pass > 0) control.memorySize();
+    const memory = Buffer.from(control.memoryChunk(0n, LENGTH));
+    t.strictSame([memory.readUInt32LE(8), memory.readUInt32LE(12)], [flags, pass], 'memory');
+  }
+  const logged = control.configSnapshot();
+  control.setState(1);
+  control.announceConfig(BigInt(logged.length), 4096);
+  control.loadConfig(logged);
+  t.equal(control.loading, false, 'and is loaded either way');
+  t.end();
+});
+
 t.test('a configuration that is refused leaves the device as it was', (t) => {
   const { control, config } = fakeTarget();
   const good = control.configSnapshot();

@@ -123,6 +123,7 @@ for (const way of ['QMP', 'BAR'] as const)
       t.equal(last.length, 4144);
       const config = await source.config();
       t.equal(config.length, 304);
+      t.equal(config.readUInt32LE(8), 0, 'not taken outside LOGGING');
 
       t.equal(await target.write(CTL.MEMORY_SIZE, [8, 20048n]), 'EBUSY');
       t.equal(await target.setState(1), 'OK');
