@@ -89,7 +89,7 @@ export const queryMigrate = command('query-migrate', {
   returns: MigrationInfo,
 });
 export const migrateCancel = command('migrate_cancel', {
-  doc: 'Cancel a migration; no effect when there is none. Refused once the destination was told to run.',
+  doc: 'Cancel a migration; no effect when there is none. Refused once the destination was told to run, or all was written to a file or a pipe.',
   since: '0.1',
 });
 const uri = str(

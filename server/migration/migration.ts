@@ -119,7 +119,7 @@ export class Migration {
     }
   }
 
-  /** @throws QmpError when the destination was told to run already */
+  /** @throws QmpError when the machine has left already */
   cancel(): void {
     if (!this.#outgoing.isUnderWay) return;
     if (this.#source === undefined) this.#early = (source) => source.cancel();

@@ -20,7 +20,12 @@ export interface Outlet {
   send(bytes: Buffer, onSent?: () => void): Promise<void> | undefined;
   /** Resolves when all that was sent has been taken. @throws Error when it has failed */
   flush(): Promise<void>;
-  /** After `flush`: all is in its place for good, and nothing follows. */
+  /**
+   * After `flush`: all is safe, but not in its place yet. May take long, and ends at once when it is
+   * given up. @throws Error when it has failed
+   */
+  store(): Promise<void>;
+  /** After `store`: all is in its place for good, and nothing follows. */
   finish(): Promise<void>;
   /** Cuts the connection, as if the peer had gone. Without effect on a file or a pipe. */
   cut(): void;
@@ -77,6 +82,9 @@ export class SocketOutlet implements Outlet {
     if (this.#unsent > 0) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#check();
   }
+  store(): Promise<void> {
+    return Promise.resolve();
+  }
   async finish(): Promise<void> {
     await new Promise<void>((resolve) => this.#socket.end(resolve));
   }
@@ -115,6 +123,8 @@ export class SocketOutlet implements Outlet {
 interface Written {
   /** @throws Error */
   write(bytes: Buffer): Promise<void>;
+  /** Makes it safe, which may take long. @throws Error */
+  sync(): Promise<void>;
   /** Keeps what was written. @throws Error */
   commit(): Promise<void>;
   /** Also after a `commit`. Never fails. */
@@ -129,6 +139,8 @@ export class FileOutlet implements Outlet {
   #last: Promise<void> = Promise.resolve();
   #failure: Error | undefined;
   #waiting = 0;
+  /** Ends a `store` that is under way. */
+  #onAbandon: ((error: Error) => void) | undefined;
 
   private constructor(file: Written) {
     this.#file = file;
@@ -154,6 +166,7 @@ export class FileOutlet implements Outlet {
         await file.write(bytes, position);
         position += bytes.length;
       },
+      sync: () => explained(file.sync()),
       commit: () => explained(file.commit()),
       discard: () => file.discard(),
     });
@@ -171,6 +184,7 @@ export class FileOutlet implements Outlet {
         for (let done = 0; done < bytes.length;)
           done += (await writeFile(fd, bytes.subarray(done))).bytesWritten;
       },
+      sync: () => Promise.resolve(),
       commit: end,
       discard: () => end().catch(() => undefined),
     });
@@ -192,6 +206,15 @@ export class FileOutlet implements Outlet {
     await this.#last;
     if (this.#failure !== undefined) throw this.#failure;
   }
+  async store(): Promise<void> {
+    await this.flush();
+    const stored = this.#file.sync();
+    this.#last = stored.catch(() => undefined);
+    await new Promise<void>((resolve, reject) => {
+      this.#onAbandon = reject;
+      stored.then(resolve, reject);
+    });
+  }
   async finish(): Promise<void> {
     const committed = this.flush().then(() => this.#file.commit());
     this.#last = committed.catch(() => undefined);
@@ -199,6 +222,7 @@ export class FileOutlet implements Outlet {
   }
   abandon(): void {
     this.#failure ??= new Error('The migration was given up');
+    this.#onAbandon?.(this.#failure);
     this.#last = this.#last.then(() => this.#file.discard());
   }
 

@@ -82,10 +82,14 @@ export class Outgoing {
       else progress.become('failed', this.#explain(error));
     }
   }
-  /** @throws QmpError when the destination was told to run */
+  /** @throws QmpError when the destination was told to run, or needs nothing more */
   cancel(): void {
     if (this.#isCommitted)
-      throw refused('The destination was told to run: the migration cannot be cancelled any more');
+      throw refused(
+        this.#outlet?.isTwoWay === true
+          ? 'The destination was told to run: the migration cannot be cancelled any more'
+          : 'All of the machine was written: the migration cannot be cancelled any more',
+      );
     this.#options.progress.become('cancelling');
     this.#giveUp('The migration was cancelled');
   }
@@ -300,6 +304,7 @@ export class Outgoing {
   }
   async #complete(outlet: Outlet): Promise<void> {
     await outlet.flush();
+    await outlet.store();
     this.#check();
     this.#isCommitted = true;
     await outlet.finish();

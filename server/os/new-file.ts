@@ -29,6 +29,7 @@ export class NewFile {
   readonly #native: Native | undefined;
   /** The name that it has for now. */
   #name: string | undefined;
+  #isSafe = false;
 
   private constructor(
     path: string,
@@ -56,6 +57,7 @@ export class NewFile {
 
   /** @throws HostError such as ENOSPC */
   async write(bytes: Uint8Array, position: number): Promise<void> {
+    this.#isSafe = false;
     for (let done = 0; done < bytes.length;) {
       const rest = bytes.length - done;
       const { bytesWritten } = await nodeWork(this.#file.write(bytes, done, rest, position + done));
@@ -63,9 +65,19 @@ export class NewFile {
     }
   }
 
-  /** Gives it its name, in place of a regular file that has it; closes it. @throws HostError */
-  async commit(): Promise<void> {
+  /** What was written survives the host from here on. May take long. @throws HostError such as EIO */
+  async sync(): Promise<void> {
+    if (this.#isSafe) return;
     await nodeWork(this.#file.datasync());
+    this.#isSafe = true;
+  }
+  /**
+   * Gives it its name, in place of a regular file that has it; closes it.
+   *
+   * @throws HostError
+   */
+  async commit(): Promise<void> {
+    await this.sync();
     checkReplaceable(this.#path);
     if (this.#name === undefined) {
       const name = besides(this.#path);

@@ -13,6 +13,9 @@ export abstract class NearOutlet implements Outlet {
   flush(): Promise<void> {
     return Promise.resolve();
   }
+  store(): Promise<void> {
+    return Promise.resolve();
+  }
   finish(): Promise<void> {
     return Promise.resolve();
   }

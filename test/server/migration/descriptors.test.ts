@@ -10,7 +10,7 @@ import {
   readdirSync,
   writeFileSync,
 } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import t from 'tap';
 import { eventually, privateFolder, type Cleanup } from '../../support/daemon.js';
@@ -55,6 +55,24 @@ const datagrams = async (t: Cleanup): Promise<number> => {
   );
   t.teardown(() => socket.close());
   return sockets().find((fd) => !before.has(fd)) ?? -1;
+};
+/** The next file that is to be safe is only when `done` is called. */
+const slowDisk = async (t: Cleanup): Promise<{ reached: Promise<void>; done: () => void }> => {
+  const file = await open('/dev/null');
+  const files = Object.getPrototypeOf(file) as { datasync: () => Promise<void> };
+  await file.close();
+  const { datasync } = files;
+  let done = (): void => undefined;
+  const wait = new Promise<void>((resolve) => (done = resolve));
+  const reached = new Promise<void>((resolve) => {
+    files.datasync = async () => {
+      files.datasync = datasync;
+      resolve();
+      await wait;
+    };
+  });
+  t.teardown(() => (files.datasync = datasync));
+  return { reached, done };
 };
 const failure = async ({ qmp }: Host): Promise<unknown> =>
   ((await qmp.execute('query-migrate')) as { 'error-desc'?: string })['error-desc'];
@@ -245,4 +263,23 @@ t.test('a file has no name before it is complete', async (t) => {
   await a.qmp.execute('migrate_cancel');
   await statusIs(a.qmp, 'cancelled');
   t.equal(await readFile(path, 'latin1'), 'an older one');
+});
+
+t.test('a file that the host writes to its disk can be cancelled', async (t) => {
+  const folder = privateFolder(t);
+  const path = join(folder, 'machine');
+  const a = await startHost(t, WORDS);
+  const disk = await slowDisk(t);
+  await a.qmp.execute('migrate', { uri: `file:${path}` });
+  await statusIs(a.qmp, 'active');
+  await disk.reached;
+  t.match(await a.qmp.execute('query-migrate'), { status: 'active' });
+  t.equal(await runStatus(a), 'finish-migrate');
+  t.strictSame(await a.qmp.execute('migrate_cancel'), {});
+  t.strictSame(await statusIs(a.qmp, 'cancelled'), ['cancelling', 'cancelled']);
+  t.equal(await runStatus(a), 'running', 'though the disk is not done');
+  disk.done();
+  await a.qmp.execute('migrate', { uri: `file:${folder}/other` });
+  await statusIs(a.qmp, 'completed');
+  t.strictSame(readdirSync(folder), ['other'], 'the first one has left nothing');
 });

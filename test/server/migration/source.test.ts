@@ -1,9 +1,11 @@
 import t from 'tap';
 import type { Machine } from '../../../server/machine/machine.js';
-import type { OutletHandlers } from '../../../server/migration/outlet.js';
+import type { Outlet, OutletHandlers } from '../../../server/migration/outlet.js';
+import { Progress } from '../../../server/migration/progress.js';
+import { Outgoing } from '../../../server/migration/source.js';
 import { FRAME, FrameReader, FrameWriter, preamble } from '../../../server/migration/stream.js';
 import { startMachine } from '../../support/machine.js';
-import { NearOutlet, sendTo } from '../../support/outlets.js';
+import { NearOutlet, sendTo, Tape } from '../../support/outlets.js';
 
 /** Frames of the destination, by the frame of the source that they answer. */
 type Answers = Readonly<Partial<Record<number, readonly Buffer[]>>>;
@@ -59,6 +61,26 @@ t.test('answers that come before they are waited for count', async (t) => {
   });
   t.strictSame(info, { status: 'completed' });
   t.equal(outlet.came.at(-1), FRAME.COMMIT);
+  t.equal(machine.runState.status, 'postmigrate');
+});
+
+t.test('what nobody answers is refused to be cancelled when all is written', async (t) => {
+  const { machine } = await startMachine(t, ['-M', 'pc', '-m', '1M']);
+  const progress = new Progress({ emit: () => undefined, events: () => false });
+  class Written extends Tape {
+    override finish(): Promise<void> {
+      t.throws(() => outgoing.cancel(), {
+        class: 'GenericError',
+        message: 'All of the machine was written: the migration cannot be cancelled any more',
+      });
+      t.strictSame([progress.status, machine.runState.status], ['active', 'finish-migrate']);
+      return Promise.resolve();
+    }
+  }
+  const open = (): Promise<Outlet> => Promise.resolve(new Written());
+  const outgoing = new Outgoing({ machine, progress, open });
+  await outgoing.run();
+  t.equal(progress.status, 'completed');
   t.equal(machine.runState.status, 'postmigrate');
 });
 
