@@ -65,6 +65,7 @@ export class Arrival {
   /** What undoes the loading. */
   #undo: (() => void) | undefined;
   #isIntroduced = false;
+  #isCommitted = false;
 
   constructor(options: ArrivalOptions) {
     this.#options = options;
@@ -98,6 +99,10 @@ export class Arrival {
   /** Whether handovers are decided: the machine is here whatever becomes of the source. */
   get isTaken(): boolean {
     return this.#stage === 'over' && this.#handovers.length > 0;
+  }
+  /** Whether the source has let go of the machine: nothing that it says matters any more. */
+  get isCommitted(): boolean {
+    return this.#isCommitted;
   }
   /** Tells the source why not. */
   refuse(reason: string): void {
@@ -320,6 +325,7 @@ export class Arrival {
       this.#options.machine.options.log.error({ err: error }, 'a device came without what it had'),
     );
     this.#stage = 'over';
+    this.#isCommitted = true;
     this.#options.onCommit();
   }
 }

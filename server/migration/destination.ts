@@ -86,13 +86,15 @@ export class Destination {
   }
 
   #receive(bytes: Buffer): void {
-    if (this.#isOver) return;
+    if (this.#isOver || this.#arrival.isCommitted) return;
     this.#isSilent = false;
     try {
       this.#arrival.push(bytes);
       // Whoever sends through a pipe or a socket may keep it open; a file ends by itself.
       if (this.#arrival.isComplete && this.#options.input instanceof Socket) this.#arrival.end();
     } catch (error) {
+      // It was told that the machine runs here, and must not hear the opposite.
+      if (this.#arrival.isCommitted) return;
       this.#fail(error instanceof Error ? error.message : String(error), true);
     }
   }

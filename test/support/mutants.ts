@@ -45,6 +45,18 @@ const sealed = (end: Buffer, digest: number): Buffer =>
     'latin1',
   );
 
+/** The same stream, of a source that waits for answers. */
+export const asTwoWay = (stream: Buffer): Buffer => {
+  const pieces = piecesOf(stream).map(({ type, payload }) => ({
+    type,
+    payload:
+      type === FRAME.HELLO
+        ? Buffer.from(payload.toString().replace('one-way', 'two-way'))
+        : payload,
+  }));
+  return streamOf([...pieces, { type: FRAME.COMMIT, payload: Buffer.alloc(0) }]);
+};
+
 /** Damage, the same for the same seed. */
 export class Mutator {
   #state: number;

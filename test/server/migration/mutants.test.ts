@@ -5,9 +5,9 @@ import type { Machine } from '../../../server/machine/machine.js';
 import { Arrival } from '../../../server/migration/arrival.js';
 import { loadBoard, saveBoard } from '../../../server/migration/board-state.js';
 import { blocksOf } from '../../../server/migration/memories.js';
-import { FRAME, StreamError } from '../../../server/migration/stream.js';
+import { StreamError } from '../../../server/migration/stream.js';
 import { startMachine } from '../../support/machine.js';
-import { Mutator, piecesOf, streamOf } from '../../support/mutants.js';
+import { asTwoWay, Mutator } from '../../support/mutants.js';
 import { record } from '../../support/outlets.js';
 
 /** `npm run soak` takes 1000000. */
@@ -25,18 +25,6 @@ const WORDS = [
     'ivshmem-plain,id=i,memdev=n,master=on',
   ],
 ];
-
-/** The same, of a source that waits for answers. */
-const asTwoWay = (stream: Buffer): Buffer => {
-  const pieces = piecesOf(stream).map(({ type, payload }) => ({
-    type,
-    payload:
-      type === FRAME.HELLO
-        ? Buffer.from(payload.toString().replace('one-way', 'two-way'))
-        : payload,
-  }));
-  return streamOf([...pieces, { type: FRAME.COMMIT, payload: Buffer.alloc(0) }]);
-};
 
 /** What a machine consists of, to see whether it has changed. */
 class Snapshot {

@@ -1,3 +1,5 @@
+import { connect } from 'node:net';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { blocksOf } from '../../../server/migration/memories.js';
 import type { Machine } from '../../../server/machine/machine.js';
@@ -9,8 +11,10 @@ import {
   HEADER_BYTES,
   PREAMBLE_BYTES,
 } from '../../../server/migration/stream.js';
+import { eventually, privateFolder } from '../../support/daemon.js';
 import { startMachine } from '../../support/machine.js';
-import { piecesOf, streamOf, type Piece } from '../../support/mutants.js';
+import { startHost, statusIs } from '../../support/migration.js';
+import { asTwoWay, piecesOf, streamOf, type Piece } from '../../support/mutants.js';
 import { record } from '../../support/outlets.js';
 
 const KIB = 1024;
@@ -267,4 +271,32 @@ t.test('what a stream says at a wrong time, though all its checksums are right',
             ),
       );
   });
+});
+
+t.test('what a source says after COMMIT comes too late to matter', async (t) => {
+  const { stream } = await recorded(t);
+  const pieces = piecesOf(asTwoWay(stream));
+  const commit = pieces.slice(-1);
+  for (const [what, more] of [
+    ['COMMIT again', commit],
+    ['pages', [page(0, 0)]],
+  ] as const)
+    await t.test(what, async (t) => {
+      const path = join(privateFolder(t), 'socket');
+      const b = await startHost(t, [...WORDS, '-incoming', 'defer']);
+      await b.qmp.execute('migrate-incoming', { uri: `unix:${path}` });
+      const socket = connect(path);
+      t.teardown(() => socket.destroy());
+      const told: number[] = [];
+      const reader = new FrameReader({
+        limit: () => 1 << 20,
+        onFrame: ({ type }) => told.push(type),
+      });
+      socket.on('data', (bytes) => reader.push(bytes as Buffer));
+      socket.write(streamOf([...pieces, ...more]));
+      t.strictSame(await statusIs(b.qmp, 'completed'), ['setup', 'active', 'completed']);
+      await eventually('it is told', () => told.includes(FRAME.RUNS));
+      t.strictSame(told, [FRAME.ACCEPT, FRAME.LOADED, FRAME.RUNS]);
+      t.equal(await b.qtest.value('readb 0x1000'), 0x33n);
+    });
 });
