@@ -117,6 +117,45 @@ export const queryDirtyPages = command('query-dirty-pages', {
   returns: DirtyPages,
 });
 
+export const RehearsedPass = object('RehearsedPass', {
+  bytes: int('size', 'bytes of its stream'),
+  pages: int('uint32', 'pages of device memory in it'),
+});
+export const DeviceRehearsal = object('DeviceRehearsal', {
+  passes: arr(RehearsedPass, 'passes while the source worked'),
+  'stop-bytes': int('size', 'bytes of memory streams after it was stopped'),
+  'config-bytes': int('size', 'bytes of the configuration'),
+  'digest-source': str('SHA-256 over configuration and memory, in hexadecimal'),
+  'digest-target': str('the same of the target after the load'),
+  'downtime-us': int('size', 'time in which neither of the two ran, in microseconds of the host'),
+});
+export const deviceStateRehearse = command('device-state-rehearse', {
+  ...ours,
+  doc: 'Migrate one device into another one of the same type, options and memory size while it works: passes, stop, the rest, the configuration, digests of both. Afterwards the source is stopped, and the target is, too, unless auto-run is true. When it fails the source runs on, and the target is reset.',
+  spec: 'reference/vfio-device-state.md §10',
+  args: {
+    source: str('id or object path of the device that moves'),
+    target: str('id or object path of the device that it moves into; they share no memory'),
+    'max-passes': opt(int('uint32', 'passes before the source is stopped'), 30),
+    'dirty-limit': opt(
+      int('size', 'bytes of a pass from which on the source is stopped for the rest'),
+      65_536n,
+    ),
+    'auto-run': opt(bool('whether the target runs afterwards'), false),
+  },
+  returns: DeviceRehearsal,
+});
+
+export const DeviceStatePass = event('DEVICE_STATE_PASS', {
+  ...ours,
+  doc: 'A pass of device-state-rehearse is at the target.',
+  data: {
+    device: opt(str('id of the source, if it has one')),
+    path: str('object path of the source'),
+    pass: int('uint32', 'number of the pass'),
+    bytes: int('size', 'bytes of its stream'),
+  },
+});
 export const DeviceStateChanged = event('DEVICE_STATE_CHANGED', {
   ...ours,
   doc: 'A device stopped, goes on, or is logged or no longer: by command, through its control structure, or by a reset.',

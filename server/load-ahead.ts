@@ -13,6 +13,7 @@ export const loadAhead = async (log: RootLog): Promise<void> => {
     await import('./migration/source.js');
     await import('./migration/reception.js');
     await import('./migration/ways.js');
+    await import('./state-files/rehearsal.js');
     await import('./hmp/monitor.js');
     await import('./transport/tcp.js');
     await import('./transport/terminal.js');

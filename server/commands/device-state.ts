@@ -5,11 +5,12 @@ import type { StateRegions } from '../../devices/state/regions.js';
 import { CAPABILITY } from '../../devices/state/target.js';
 import { checkStart } from '../../devices/state/page-log.js';
 import type * as deviceState from '../../schema/device-state.js';
-import type { DeviceStateInfo } from '../../schema/device-state.js';
-import { refused } from '../../schema/error.js';
+import type { DeviceRehearsal, DeviceStateInfo } from '../../schema/device-state.js';
+import { QmpError, refused } from '../../schema/error.js';
 import type { Handlers, Infer } from '../../schema/lang.js';
 import type { DeviceEntry } from '../machine/device-entry.js';
 import { nameOf, stateName, stateNumber } from '../machine/device-state.js';
+import type { Rehearsed } from '../state-files/rehearsal.js';
 import { decodeBase64 } from './base64.js';
 import type { CommandContext } from './context.js';
 
@@ -70,11 +71,25 @@ const infoOf = (entry: DeviceEntry): Infer<typeof DeviceStateInfo> => {
   };
 };
 
+const checkStoppable = ({ type }: DeviceEntry, id: string): void => {
+  if (type.name === 'vfio-state')
+    throw refused(`device '${id}' is a vfio-state: it is never stopped`);
+};
+
 const countBits = (bytes: Uint8Array): number => {
   let count = 0;
   for (const byte of bytes) for (let rest = byte; rest !== 0; rest &= rest - 1) count++;
   return count;
 };
+
+const shownRehearsal = (rehearsed: Rehearsed): Infer<typeof DeviceRehearsal> => ({
+  passes: rehearsed.passes.map(({ bytes, pages }) => ({ bytes: BigInt(bytes), pages })),
+  'stop-bytes': BigInt(rehearsed.stopBytes),
+  'config-bytes': BigInt(rehearsed.configBytes),
+  'digest-source': rehearsed.digestSource,
+  'digest-target': rehearsed.digestTarget,
+  'downtime-us': BigInt(rehearsed.downtime),
+});
 
 export const deviceStateHandlers = {
   'vfio-state-read': ({ id, region, offset, length }, { machine }) => {
@@ -105,11 +120,38 @@ export const deviceStateHandlers = {
   },
   'device-state-set': ({ id, state }, { machine }) => {
     const entry = machine.devices.find(id);
-    if (entry.type.name === 'vfio-state')
-      throw refused(`device '${id}' is a vfio-state: it is never stopped`);
+    checkStoppable(entry, id);
     told(`device '${id}' cannot go to state '${state}'`, () =>
       entry.state.setState(stateNumber(state)),
     );
+  },
+  'device-state-rehearse': async (
+    {
+      source: from,
+      target: to,
+      'max-passes': maxPasses = 30,
+      'dirty-limit': dirtyLimit = 65_536n,
+      'auto-run': autoRun = false,
+    },
+    { machine, client },
+  ) => {
+    const [source, target] = [machine.devices.find(from), machine.devices.find(to)];
+    checkStoppable(source, from);
+    checkStoppable(target, to);
+    const { Rehearsal } = await import('../state-files/rehearsal.js');
+    const rehearsal = new Rehearsal({
+      ...{ machine, source, target, maxPasses, autoRun, gone: client.gone },
+      dirtyLimit: Number(dirtyLimit),
+    });
+    const what = `cannot rehearse the migration of device '${from}' into '${to}'`;
+    try {
+      return shownRehearsal(await rehearsal.run());
+    } catch (error) {
+      if (error instanceof StateError)
+        throw refused(`${what}: ${error.errno}, ${error.message}`, error);
+      if (error instanceof QmpError) throw refused(`${what}: ${error.message}`, error);
+      throw error;
+    }
   },
   'query-device-state': ({ id }, { machine }) =>
     (id === undefined ? [...machine.devices.entries] : [machine.devices.find(id)]).map(infoOf),

@@ -7,7 +7,7 @@ const CHANGES: ReadonlySet<string> = new Set([
   ...['mem-attach', 'mem-detach', 'guest-eject', 'guest-enumerate', 'guest-memory-resize'],
   ...['guest-config-write', 'guest-mmio-write'],
   ...['guest-cxl-mailbox', 'guest-cxl-respond', 'guest-cxl-release'],
-  ...['device-load', 'device-state-set', 'vfio-state-write'],
+  ...['device-load', 'device-state-set', 'device-state-rehearse', 'vfio-state-write'],
 ]);
 /** What must not come between the pieces of a machine that is being sent, but may come later. */
 const WAITS: ReadonlySet<string> = new Set([

@@ -2,7 +2,8 @@ import { decodeValue, encodeValue } from '../../devices/state/value-codec.js';
 import type { OwnMemory } from '../../devices/core/own-memory.js';
 import type { StateValue } from '../../devices/core/device.js';
 import { refused } from '../../schema/error.js';
-import { shapeDifference, type DeviceShape } from '../machine/device-shape.js';
+import type { DeviceEntry } from '../machine/device-entry.js';
+import { shapeDifference, shapeOf, type DeviceShape } from '../machine/device-shape.js';
 
 /** Characters of a name or a value. */
 const LONGEST = 255;
@@ -20,6 +21,11 @@ export interface DescribedMemory {
   readonly readonly: boolean;
 }
 
+/** What the state of a device is the state of. */
+export const describe = (entry: DeviceEntry): Description => ({
+  shape: shapeOf(entry),
+  memories: describeMemories(entry.memories.list),
+});
 export const describeMemories = (memories: readonly OwnMemory[]): readonly DescribedMemory[] =>
   memories.map(({ name, memory }) => ({
     name,

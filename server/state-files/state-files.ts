@@ -4,14 +4,12 @@ import { QmpError, refused } from '../../schema/error.js';
 import type { Limits } from '../limits.js';
 import type { DeviceEntry } from '../machine/device-entry.js';
 import { configImage } from '../machine/device-state.js';
-import { shapeOf } from '../machine/device-shape.js';
 import type { Turn } from '../machine/turn.js';
 import type { LoadNative } from '../os/native.js';
 import { NewFile } from '../os/new-file.js';
 import { readBlocks, readOpening, type Opening, type Source } from './block-reader.js';
 import { MemoryGone, StateWriter, type Sink } from './block-writer.js';
-import { describeMemories, difference, encodeDescription } from './description.js';
-import type { Description } from './description.js';
+import { describe, difference, encodeDescription } from './description.js';
 import { Jobs, type Job } from './jobs.js';
 import { DamagedState } from './layout.js';
 import { MemoryLoader } from './memory-loader.js';
@@ -186,11 +184,6 @@ const fill = async (job: Job, source: Source, opening: Opening): Promise<void> =
   await loader.end();
   job.checkDevice();
 };
-
-const describe = (entry: DeviceEntry): Description => ({
-  shape: shapeOf(entry),
-  memories: describeMemories(entry.memories.list),
-});
 
 const checkStopped = ({ entry, name }: StateRequest): void => {
   const { state, loading, outside } = entry.state;

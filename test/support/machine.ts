@@ -22,6 +22,8 @@ export interface TestMachine {
   readonly machine: Machine;
   /** Names and data of events, in order. */
   readonly events: { readonly name: string; readonly data: unknown }[];
+  /** Calls `listener` in the moment of every event. */
+  watch(listener: (name: string, data: unknown) => void): void;
   /** Runs a command. @throws QmpError */
   run(command: string, args?: Record<string, Json>): Promise<unknown>;
   /** One configuration access through ports 0xcf8 and 0xcfc. */
@@ -62,6 +64,7 @@ export const startMachine = async (
   const [config] = invocation.options.machines;
   if (config === undefined) throw new Error('the words describe no machine');
   const events: { name: string; data: unknown }[] = [];
+  const listeners: ((name: string, data: unknown) => void)[] = [];
   const loader = new NativeLoader();
   const yanks = new YankInstances();
   const log = createLog('silent');
@@ -79,7 +82,10 @@ export const startMachine = async (
     sharedObjects: new NativeSharedObjects(loader),
     inherited: InheritedDescriptors.none(),
     turn: new Turn(),
-    emit: (event, data) => void events.push({ name: event.name, data }),
+    emit: (event, data) => {
+      events.push({ name: event.name, data });
+      for (const listener of listeners) listener(event.name, data);
+    },
     onQuit: () => undefined,
   });
   t.teardown(() => machine.close());
@@ -89,6 +95,7 @@ export const startMachine = async (
   return {
     machine,
     events,
+    watch: (listener) => void listeners.push(listener),
     run: async (command, args = {}) =>
       commands.get(command)?.run(args as never, { machine, client }),
     config: {
