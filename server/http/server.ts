@@ -7,6 +7,9 @@ import { isLoopback } from './origin.js';
 import type { PageSource } from './pages.js';
 import type { FeedLookup, Lookup, Upgrades } from './upgrade.js';
 
+/** After such a silence the system asks whether the host of a client is still there. */
+const IDLE_MS = 60_000;
+
 /** What `/healthz` answers. */
 export interface Health {
   readonly status: string;
@@ -110,6 +113,8 @@ export class HttpServer {
       maxPayload: limits['websocket-frame-bytes'],
     });
     app.server.maxConnections = limits['http-connections'];
+    // Of a client whose host has gone no other end would ever be heard.
+    app.server.on('connection', (socket) => socket.setKeepAlive(true, IDLE_MS));
     app.server.on('upgrade', this.#upgrades.onUpgrade);
     return app;
   }

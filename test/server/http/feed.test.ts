@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { existsSync, readFileSync } from 'node:fs';
 import t from 'tap';
 import { Stop } from '../../../schema/control.js';
 import { EventHub } from '../../../server/events/hub.js';
@@ -7,6 +8,7 @@ import { startDaemon, type Cleanup } from '../../support/daemon.js';
 import { FeedClient, refusedUpgrade, type FeedMessage } from '../../support/feed.js';
 import { MemoryConnection } from '../../support/memory-connection.js';
 
+const noTable = (): string | false => (existsSync('/proc/net/tcp') ? false : 'no /proc/net/tcp');
 const LISTEN = ['-M', 'none', '--listen', '127.0.0.1:0'];
 
 const start = async (test: Cleanup, words: readonly string[] = []) => {
@@ -149,4 +151,18 @@ t.test('a slow subscriber is told how many events it lost; the others get all', 
   slow.destroy();
   t.equal(feed.clients, 1);
   t.end();
+});
+
+t.test('a subscriber whose host has gone is noticed', { skip: noTable() }, async (t) => {
+  const { at, open } = await start(t);
+  await open();
+  const port = Number(at.replace(/.*:/, '')).toString(16).toUpperCase().padStart(4, '0');
+  const ours = readFileSync('/proc/net/tcp', 'utf8')
+    .split('\n')
+    .map((line) => line.trim().split(/ +/))
+    // Established, and of the server.
+    .filter(([, local, , state]) => local?.endsWith(`:${port}`) === true && state === '01');
+  t.equal(ours.length, 1);
+  // Timer 2 is that of keepalive.
+  t.match(ours[0]?.[5], /^02:/);
 });
