@@ -26,6 +26,8 @@ export interface ClientOptions {
   readonly address: string;
   /** Milliseconds until the greeting must have come: a QEMU that is busy accepts and says nothing. */
   readonly greetingTimeoutMs?: number;
+  /** Milliseconds until `onNote` is told that no greeting has come yet. */
+  readonly greetingNoteMs?: number;
   /** Bearer token, for WebSocket. */
   readonly token?: string | undefined;
   /** Asks for out-of-band execution, where the server has it. */
@@ -34,6 +36,8 @@ export interface ClientOptions {
   readonly signal?: AbortSignal;
   /** Every event, from the end of negotiation on. */
   readonly onEvent?: (event: JsonObject) => void;
+  /** Told in words what a person who waits should know. */
+  readonly onNote?: (text: string) => void;
 }
 
 type Settled = { readonly value: JsonValue } | { readonly error: Error };
@@ -109,7 +113,7 @@ export class QmpClient {
   }
 
   async #start(): Promise<void> {
-    const { address, greetingTimeoutMs = 10_000 } = this.#options;
+    const { address, greetingTimeoutMs = 10_000, greetingNoteMs = 3000 } = this.#options;
     const greeting = this.#answer(GREETING, () => undefined);
     // Awaited below; until then a failure must not count as unhandled.
     greeting.catch(() => undefined);
@@ -122,12 +126,14 @@ export class QmpClient {
       throw new ConnectionError(`cannot connect to ${address}: ${(error as Error).message}`);
     });
     const timer = setTimeout(() => this.#end(silenceOf(address)), greetingTimeoutMs);
+    const early = setTimeout(() => this.#options.onNote?.(notYet(address)), greetingNoteMs);
     try {
       const message = await greeting;
       const hello = isJsonObject(message) ? message['QMP'] : undefined;
       if (isJsonObject(hello)) this.#greeting = hello;
     } finally {
       clearTimeout(timer);
+      clearTimeout(early);
     }
   }
 
@@ -200,6 +206,8 @@ const HTTP = 'HTTP/';
 const asWebSocket = (address: string): string =>
   `reached as ws://${isPort(address) ? address : 'HOST:PORT'}`;
 
+const notYet = (address: string): string =>
+  `connected to ${address}, but no greeting yet; QEMU serves one client at a time`;
 /** Why a server may accept and say nothing. */
 const silenceOf = (address: string): string => {
   const busy = 'no greeting came; a QEMU serves one client at a time';

@@ -8,7 +8,7 @@ export interface Since {
   readonly stream: string | undefined;
   readonly sequence: bigint;
 }
-export interface EventsOptions extends Omit<ClientOptions, 'onEvent' | 'signal'> {
+export interface EventsOptions extends Omit<ClientOptions, 'onEvent' | 'onNote' | 'signal'> {
   /** Undefined: all. */
   readonly names: readonly string[] | undefined;
   readonly since: Since | undefined;
@@ -17,7 +17,7 @@ export interface EventsOptions extends Omit<ClientOptions, 'onEvent' | 'signal'>
   /** Ends it. */
   readonly done: AbortSignal;
   onEvent(event: JsonObject): void;
-  /** Told in words what is known of the past. */
+  /** Told in words what is known of the past, and what a person who waits should know. */
   onNote(text: string): void;
 }
 

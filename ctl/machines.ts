@@ -9,7 +9,11 @@ export interface MachinesOptions {
   /** A machine to name when nothing answers over HTTP; undefined: that is an error then. */
   readonly socket: string | undefined;
   readonly token?: string | undefined;
+  /** Told in words what a person who waits should know. */
+  readonly onNote?: (text: string) => void;
 }
+
+type Tell = MachinesOptions['onNote'];
 
 const TIMEOUT_MS = 10_000;
 
@@ -47,8 +51,8 @@ const listOverHttp = async (http: URL, token: string | undefined): Promise<JsonV
   return { machines: names.map((name) => ({ name })) };
 };
 
-const nameOverQmp = async (address: string): Promise<JsonValue> => {
-  const client = await QmpClient.connect({ address });
+const nameOverQmp = async (address: string, onNote: Tell): Promise<JsonValue> => {
+  const client = await QmpClient.connect({ address, ...(onNote && { onNote }) });
   try {
     const answer = await client.execute('query-name');
     const machine: JsonObject = isJsonObject(answer) ? answer : {};
@@ -59,9 +63,13 @@ const nameOverQmp = async (address: string): Promise<JsonValue> => {
 };
 
 /** @throws ConnectionError naming both places when nobody is at the socket either */
-const nameInstead = async (socket: string, refusal: ConnectionError): Promise<JsonValue> => {
+const nameInstead = async (
+  socket: string,
+  refusal: ConnectionError,
+  onNote: Tell,
+): Promise<JsonValue> => {
   try {
-    return await nameOverQmp(socket);
+    return await nameOverQmp(socket, onNote);
   } catch (error) {
     if (!(error instanceof ConnectionError)) throw error;
     throw new ConnectionError(`${refusal.message}; ${error.message}`, { cause: error });
@@ -75,16 +83,16 @@ const nameInstead = async (socket: string, refusal: ConnectionError): Promise<Js
  * @throws ConnectionError
  */
 export const listMachines = async (options: MachinesOptions): Promise<JsonValue> => {
-  const { http, socket, token } = options;
+  const { http, socket, token, onNote } = options;
   if (http !== undefined) {
     try {
       return await listOverHttp(http, token);
     } catch (error) {
       if (socket === undefined || error instanceof Refusal) throw error;
       if (!(error instanceof ConnectionError)) throw error;
-      return nameInstead(socket, error);
+      return nameInstead(socket, error, onNote);
     }
   }
   if (socket === undefined) throw new ConnectionError('there is no address to ask');
-  return nameOverQmp(socket);
+  return nameOverQmp(socket, onNote);
 };

@@ -23,11 +23,21 @@ export interface ProgramIo {
   catchInterrupt?(): void;
 }
 
+/** What goes to a person, not to a script. */
+const noteTo =
+  (io: ProgramIo) =>
+  (text: string): void =>
+    io.err(`qmemctl: ${text}\n`);
+
 type Asked<Kind extends Request['kind']> = Extract<Request, { kind: Kind }>;
 
 const runCommand = async (request: Asked<'command'>, io: ProgramIo): Promise<void> => {
   const { command, args, isOutOfBand } = request.call;
-  const client = await QmpClient.connect({ ...request, outOfBand: isOutOfBand });
+  const client = await QmpClient.connect({
+    ...request,
+    outOfBand: isOutOfBand,
+    onNote: noteTo(io),
+  });
   try {
     io.out(`${writeJson(await client.execute(command, args, isOutOfBand), 2)}\n`);
   } finally {
@@ -36,7 +46,7 @@ const runCommand = async (request: Asked<'command'>, io: ProgramIo): Promise<voi
 };
 
 const runHuman = async (request: Asked<'human'>, io: ProgramIo): Promise<void> => {
-  const client = await QmpClient.connect(request);
+  const client = await QmpClient.connect({ ...request, onNote: noteTo(io) });
   try {
     const human = new HumanMonitor((command, args) => client.execute(command, args));
     const text = (await human.command(request.line)).replace(/\r\n/g, '\n');
@@ -52,7 +62,7 @@ const runEvents = async (request: Asked<'events'>, io: ProgramIo): Promise<void>
     ...request,
     done: io.done,
     onEvent: (event) => io.out(`${writeJson(event, request.pretty ? 2 : 0)}\n`),
-    onNote: (text) => io.err(`qmemctl: ${text}\n`),
+    onNote: noteTo(io),
   });
 };
 
@@ -69,7 +79,7 @@ const serve = async (request: Request, io: ProgramIo): Promise<number> => {
       return 0;
     case 'machines': {
       const { listMachines } = await import('./machines.js');
-      io.out(`${writeJson(await listMachines(request), 2)}\n`);
+      io.out(`${writeJson(await listMachines({ ...request, onNote: noteTo(io) }), 2)}\n`);
       return 0;
     }
     case 'shell': {

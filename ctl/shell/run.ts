@@ -54,6 +54,7 @@ export const runShell = async (request: ShellRequest, io: ShellIo): Promise<numb
     ...request,
     outOfBand: true,
     onEvent: (event) => shell?.event(event),
+    onNote: (text) => io.err(`qmemctl: ${text}\n`),
   });
   shell = new Shell(client, { ...request, interactive: terminal !== undefined });
   const shellConsole =

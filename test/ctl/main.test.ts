@@ -6,6 +6,7 @@ import { createServer as createUnixServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join } from 'node:path';
+import { Readable } from 'node:stream';
 import t, { type Test } from 'tap';
 import { WebSocketServer } from 'ws';
 import { parseJson, writeJson } from '../../ctl/json.js';
@@ -161,6 +162,45 @@ t.test('a server that leaves, or speaks something else, is one clear line', asyn
     out: '',
     err: `qmemctl: ${path}: the server closed the connection\n`,
   });
+});
+
+t.test('a server that accepts and says nothing yet is told of, and waited for', async (t) => {
+  const path = socketPath(t);
+  const greet: (() => void)[] = [];
+  const server = createUnixServer((socket) => {
+    socket.on('error', () => undefined);
+    greet.push(() => {
+      const read = talk(
+        (request, send) => send(ok(request, {})),
+        (text) => void socket.write(text),
+      );
+      socket.on('data', (chunk: Buffer) => chunk.toString().trim().split('\n').forEach(read));
+    });
+  });
+  server.listen(path);
+  await once(server, 'listening');
+  t.teardown(() => server.close());
+  const note = `qmemctl: connected to ${path}, but no greeting yet; QEMU serves one client at a time\n`;
+  const programs = [['query-name'], ['-H', 'info'], ['shell'], ['events'], ['machines']];
+  let waiting = programs.length;
+  const all = programs.map(async (words) => {
+    const printed = { out: '', err: '' };
+    const done = new AbortController();
+    const status = await run(['-s', path, ...words], {
+      env: {},
+      version: '',
+      input: Readable.from(['exit\n']),
+      out: (text) => void (printed.out += text),
+      err: (text) => {
+        printed.err += text;
+        if (--waiting === 0) for (const begin of greet) begin();
+        if (words[0] === 'events') done.abort();
+      },
+      done: done.signal,
+    });
+    t.strictSame([status, printed.err], [0, note], words.join(' '));
+  });
+  await Promise.all(all);
 });
 
 t.test('a command may be JSON as on the wire, also out-of-band', async (t) => {
