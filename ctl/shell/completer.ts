@@ -1,6 +1,8 @@
 import { UsageError } from '../arguments.js';
-import type { LiveIds } from './live-ids.js';
+import { valuesOfNamedType } from '../own-schema.js';
+import type { Entry, LiveIds } from './live-ids.js';
 import type { LiveSchema } from './live-schema.js';
+import { sourceOf, WITH_PATHS, type Source } from './sources.js';
 import { SEPARATOR, type ReaderState } from './statement.js';
 import { splitWords } from '../words.js';
 
@@ -11,8 +13,6 @@ export interface Completion {
 }
 
 const NOTHING: Completion = { hits: [], part: '' };
-/** Commands whose `id` is new. */
-const MAKERS: readonly string[] = ['device_add', 'object-add', 'chardev-add', 'netdev_add'];
 /** Words of the shell itself. */
 export const SHELL_WORDS: readonly string[] = ['exit', 'help'];
 
@@ -110,14 +110,10 @@ export class Completer {
     const known = this.#schema.argumentsOf(command, steps, given) ?? [];
     const keys = this.#keys(known, head, done);
     const driver = given('driver');
-    if (command === 'device_add' && driver !== undefined && head === '')
-      keys.push(
-        ...this.#keys(
-          (await this.#ids.driverProperties(driver)).map((name) => ({ name, type: '' })),
-          '',
-          done,
-        ),
-      );
+    if (command === 'device_add' && driver !== undefined && head === '') {
+      const properties = await this.#ids.driverProperties(driver);
+      keys.push(...this.#keys(properties.map(untyped), '', done));
+    }
     return fitting(keys, part, '');
   }
 
@@ -140,28 +136,43 @@ export class Completer {
     const type = members.find(({ name }) => name === key)?.type ?? '';
     const values = this.#schema.valuesOf(type);
     if (values.length > 0) return fitting(values, value, ' ');
-    if (/^(?:qom-)?path$/.test(key) && value.startsWith('/'))
+    if (steps[0] === 'events') return fitting(this.#schema.events(), value, ' ');
+    const source = sourceOf(command, path) ?? 'text';
+    if (WITH_PATHS.has(source) && value.startsWith('/'))
       return fitting(await this.#ids.paths(value), value, '');
-    return fitting(await this.#names(command, key, steps, given), value, ' ');
+    return fitting(await this.#named(source, command, key, given), value, ' ');
   }
 
-  /** What a key names, by the key: the schema says only that it is a text. */
-  async #names(
+  async #named(
+    source: Source,
     command: string,
     key: string,
-    steps: readonly string[],
     given: (key: string) => string | undefined,
-  ): Promise<string[]> {
-    if (key === 'driver' || key === 'typename') return this.#ids.drivers();
-    if (key === 'bus') return this.#ids.buses();
-    if (key === 'memdev') return this.#ids.objects();
-    if (key === 'property') return this.#ids.properties(given('path') ?? '/machine');
-    if (key === 'path') return ['/machine', '/objects'];
-    if (steps[0] === 'events') return this.#schema.events();
-    if ((key !== 'id' && key !== 'device') || MAKERS.includes(command)) return [];
-    return command === 'object-del' ? this.#ids.objects() : this.#ids.devices();
+  ): Promise<readonly string[]> {
+    if (source === 'text') return this.#valuesOfProperty(command, key, given);
+    if (source !== 'properties') return this.#ids.named(source);
+    return (await this.#ids.properties(given('path') ?? '/machine')).map(({ name }) => name);
+  }
+
+  /** Where `key` is a property of an object or of a new device: the values of its type. */
+  async #valuesOfProperty(
+    command: string,
+    key: string,
+    given: (key: string) => string | undefined,
+  ): Promise<readonly string[]> {
+    const [path, driver] = [given('path'), given('driver')];
+    const isOf = (property: string | undefined) => (entry: Entry) => entry.name === property;
+    let type: string | undefined;
+    if (command === 'qom-set' && key === 'value' && path !== undefined)
+      type = (await this.#ids.properties(path)).find(isOf(given('property')))?.type;
+    if (command === 'device_add' && driver !== undefined)
+      type = (await this.#ids.driverProperties(driver)).find(isOf(key))?.type;
+    return type === undefined ? [] : valuesOfNamedType(type);
   }
 }
+
+/** Types of properties are told by name, which says nothing about keys. */
+const untyped = ({ name }: { readonly name: string }) => ({ name, type: '' });
 
 const splitOnce = (text: string): [string, string | undefined] => {
   const equals = text.indexOf('=');

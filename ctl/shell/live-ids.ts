@@ -1,15 +1,31 @@
 import { isJsonObject, type JsonObject, type JsonValue } from '../../schema/json.js';
+import type { Source } from './sources.js';
 
 /** Runs a command for completion; undefined when it is refused or takes too long. */
 export type Ask = (command: string, args: JsonObject) => Promise<JsonValue | undefined>;
 
-interface Entry {
+export interface Entry {
   readonly name: string;
   readonly type: string;
 }
 
 /** Where a machine keeps its devices. */
 const DEVICE_FOLDERS = ['peripheral', 'peripheral-anon', 'unattached'];
+
+/** Commands that list things, and the member that names each. */
+const LISTS = {
+  'block-jobs': ['query-block-jobs', 'device'],
+  blocks: ['query-block', 'device'],
+  chardevs: ['query-chardev', 'label'],
+  exports: ['query-block-exports', 'id'],
+  iothreads: ['query-iothreads', 'id'],
+  jobs: ['query-jobs', 'id'],
+  'network-cards': ['query-rx-filter', 'name'],
+  nodes: ['query-named-block-nodes', 'node-name'],
+  options: ['query-command-line-options', 'option'],
+  types: ['qom-list-types', 'name'],
+  virtio: ['x-query-virtio', 'path'],
+} as const;
 
 /** Names in the object tree of the running machine, asked anew each time. */
 export class LiveIds {
@@ -64,14 +80,33 @@ export class LiveIds {
     return types.map(({ name }) => name);
   }
   /** Properties that a device of the type can be given. */
-  async driverProperties(driver: string): Promise<string[]> {
-    const all = await this.#list('device-list-properties', { typename: driver });
-    return all.map(({ name }) => name);
+  driverProperties(driver: string): Promise<Entry[]> {
+    return this.#list('device-list-properties', { typename: driver });
   }
   /** Properties of an object that are no children. */
-  async properties(path: string): Promise<string[]> {
+  async properties(path: string): Promise<Entry[]> {
     const all = await this.#list('qom-list', { path });
-    return all.filter(({ type }) => !type.startsWith('child<')).map(({ name }) => name);
+    return all.filter(({ type }) => !type.startsWith('child<'));
+  }
+  /** What a text may name, but for properties, which are those of an object. */
+  async named(source: Exclude<Source, 'properties' | 'text'>): Promise<readonly string[]> {
+    if (source === 'buses') return this.buses();
+    if (source === 'device-types') return this.drivers();
+    if (source === 'devices') return this.devices();
+    if (source === 'devices-and-objects')
+      return [...(await this.devices()), ...(await this.objects())];
+    if (source === 'objects') return this.objects();
+    if (source === 'tree') return ['/machine', '/objects'];
+    const [command, member] = LISTS[source];
+    return this.#members(command, member);
+  }
+  async #members(command: string, member: string): Promise<string[]> {
+    const answer = await this.#ask(command, {});
+    if (!Array.isArray(answer)) return [];
+    return answer
+      .filter(isJsonObject)
+      .map((item) => item[member])
+      .filter((name) => typeof name === 'string' && name !== '') as string[];
   }
   /** Absolute paths that begin with what is typed. */
   async paths(typed: string): Promise<string[]> {

@@ -21,7 +21,8 @@ import {
 } from '../../devices/platform/memory-slots.js';
 import { Powerdown } from '../../schema/control.js';
 import { refused } from '../../schema/error.js';
-import type { EventData, EventDef } from '../../schema/lang.js';
+import { GuestPolicy as GuestPolicyType } from '../../schema/guest.js';
+import type { EventData, EventDef, Infer } from '../../schema/lang.js';
 import { DeviceDeleted, DeviceUnplugGuestError } from '../../schema/qdev.js';
 import { hostTimer } from '../host-timer.js';
 import { Migration } from '../migration/migration.js';
@@ -49,8 +50,7 @@ import type { TypeRegistry } from './type-registry.js';
 import { VirtualClock, type ClockDriver } from './virtual-clock.js';
 import type { YankInstances } from './yank-instances.js';
 
-export const GUEST_POLICIES = ['manual', 'accept', 'reject'] as const;
-export type GuestPolicy = (typeof GUEST_POLICIES)[number];
+export type GuestPolicy = Infer<typeof GuestPolicyType>;
 
 /** What a reset and a shutdown do (`set-action`). */
 export interface Actions {
@@ -373,11 +373,11 @@ export class Machine {
   #exposeMachine(): void {
     if (this.options.kind !== 'none') exposeCxl(this.#object, this.options.cxl);
     this.#object.addProperty('guest-policy', {
-      type: 'GuestPolicy',
+      type: GuestPolicyType.name,
       description: 'how built-in drivers answer for the guest: manual, accept or reject',
       get: () => this.#guestPolicy,
       set: (value) => {
-        const policy = GUEST_POLICIES.find((candidate) => candidate === value);
+        const policy = GuestPolicyType.values.find((candidate) => candidate === value);
         if (policy === undefined)
           throw refused(
             typeof value === 'string'

@@ -1,8 +1,7 @@
+import { GuestPolicy } from '../../schema/guest.js';
 import { any, arr, bool, enumeration, object, opt, str, type Type } from '../../schema/lang.js';
 import { LOG_LEVELS } from '../log.js';
 import { LIMITS } from '../limits.js';
-
-const GUEST_POLICIES = ['manual', 'accept', 'reject'] as const;
 
 /** What a configuration file may say; docs/config.schema.json is printed from this. */
 
@@ -23,7 +22,7 @@ export const ConfigMachine = object('ConfigMachine', {
   'guest-name': opt(str('what query-name answers; default the name')),
   uuid: opt(str('what query-uuid answers')),
   'guest-policy': opt(
-    enumeration('ConfigGuestPolicy', GUEST_POLICIES, 'How the guest side answers by itself.'),
+    enumeration('ConfigGuestPolicy', GuestPolicy.values, 'How the guest side answers by itself.'),
     'manual',
   ),
   defaults: opt(bool('false leaves out VGA and network card, as -nodefaults'), true),

@@ -1,13 +1,13 @@
 import { parseSize } from '../../devices/core/property.js';
 import type { CxlConfig } from '../../devices/cxl/host.js';
 import type { MachineKind } from '../../devices/platform/platform.js';
+import { GuestPolicy as GuestPolicyType } from '../../schema/guest.js';
 import type { GuestPolicy } from '../machine/machine.js';
 import { isWindowKey, readWindows, type GivenValue } from './cxl.js';
 import { CommandLineError, Parameters, parseKeyval, parseOpts, readBool } from './keyval.js';
 
 /** `-machine` and `-m`. */
 
-const POLICIES: readonly GuestPolicy[] = ['manual', 'accept', 'reject'];
 /** On/off properties of a guest that we do not run; checked and not used. */
 const SWITCHES = [
   'acpi',
@@ -117,7 +117,7 @@ export class MachineOption {
   #policy(): GuestPolicy {
     const given = this.#take('guest-policy');
     if (given === undefined) return 'manual';
-    const policy = POLICIES.find((known) => known === given.value);
+    const policy = GuestPolicyType.values.find((known) => known === given.value);
     if (policy !== undefined) return policy;
     throw new CommandLineError(
       given.origin,
