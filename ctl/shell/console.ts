@@ -6,7 +6,7 @@ import {
   type Interface,
 } from 'node:readline';
 import type { Completion } from './completer.js';
-import { Keys } from './keys.js';
+import { Keys, MARK_NO_PASTES, MARK_PASTES } from './keys.js';
 
 /** The user gave up what is being typed, or waiting for an answer. */
 export const INTERRUPT = Symbol('interrupt');
@@ -47,6 +47,7 @@ export class TerminalConsole implements ShellConsole {
   onInterrupt: (() => void) | undefined;
   readonly #output: NodeJS.WritableStream;
   readonly #lines: Interface;
+  readonly #keys: Keys;
   /** Typed ahead. */
   readonly #queue: string[] = [];
   /** Lines to recall, newest first. */
@@ -61,8 +62,10 @@ export class TerminalConsole implements ShellConsole {
     this.#output = output;
     this.#past = [...history];
     this.#onRemember = onRemember;
+    this.#keys = new Keys(input);
+    output.write(MARK_PASTES);
     this.#lines = createInterface({
-      input: new Keys(input),
+      input: this.#keys,
       output,
       terminal: true,
       prompt: '',
@@ -73,9 +76,14 @@ export class TerminalConsole implements ShellConsole {
         line: string,
         done: (error: Error | null, found: [string[], string]) => void,
       ): void => {
+        const finish = (hits: readonly string[], part: string): void => {
+          done(null, [[...hits], part]);
+          this.#keys.isCompleting = false;
+        };
+        this.#keys.isCompleting = true;
         complete(line).then(
-          ({ hits, part }) => done(null, [[...hits], part]),
-          () => done(null, [[], line]),
+          ({ hits, part }) => finish(hits, part),
+          () => finish([], line),
         );
       },
     });
@@ -85,6 +93,7 @@ export class TerminalConsole implements ShellConsole {
       this.#showPast();
     });
     this.#lines.on('line', (line) => {
+      this.#keys.isLineBusy = true;
       if (this.#waiting === undefined) this.#queue.push(line);
       else this.#give(line);
     });
@@ -99,6 +108,7 @@ export class TerminalConsole implements ShellConsole {
       this.#waiting = resolve;
       this.#lines.setPrompt(prompt);
       this.#lines.prompt(true);
+      this.#keys.isLineBusy = false;
     });
   }
 
@@ -162,6 +172,7 @@ export class TerminalConsole implements ShellConsole {
   #end(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
+    this.#output.write(MARK_NO_PASTES);
     if (this.#waiting !== undefined) this.#output.write('\n');
     this.#give(undefined);
   }

@@ -41,6 +41,11 @@ export class Terminal {
   async type(text: string): Promise<void> {
     await this.#tmux('send-keys', '-l', text);
   }
+  /** Pastes text, marked as such where the program has asked for it. */
+  async paste(text: string): Promise<void> {
+    await this.#tmux('set-buffer', text);
+    await this.#tmux('paste-buffer', '-p');
+  }
   /** Presses keys by tmux's names: Enter, Tab, C-c, C-d, Left, Up. */
   async press(...keys: string[]): Promise<void> {
     await this.#tmux('send-keys', ...keys);

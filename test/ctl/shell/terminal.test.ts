@@ -162,10 +162,36 @@ t.test('the shell in a real terminal', { skip: noTmux }, async (t) => {
     await terminal.press('BSpace', 'BSpace', 'BSpace', 'End');
     await terminal.until(endsWith('(qmp) query-name'));
     await terminal.press('C-u');
-    await terminal.type('query-name\tx=\u00e9\u{1f600}\nquery-sta\t');
+    await terminal.paste('query-na\tx=\u00e9\u{1f600}\nquery-sta');
+    await terminal.press('Tab');
     await terminal.until(endsWith('(qmp) query-status'));
     const screen = (await terminal.screen()).join('\n');
-    t.match(screen, 'query-name x=\u00e9\u{1f600}\n', 'a tab is a blank');
+    t.match(screen, '(qmp) query-na x=\u00e9\u{1f600}\n', 'a pasted tab is a blank');
+  });
+
+  t.test('every Tab that is typed completes, also of several that come at once', async (t) => {
+    const { terminal } = await startShell(t);
+    await terminal.type('device_add driver=edu addr=\t\t4096');
+    await terminal.until(endsWith('(qmp) device_add driver=edu addr=4096'));
+    await terminal.press('C-u');
+    await terminal.type('device_del i\tpo\t');
+    await terminal.until(endsWith('(qmp) device_del id=port0'));
+    await terminal.press('C-u');
+    await terminal.type('query-nam\t\tx');
+    const both = 'query-name                query-named-block-nodes';
+    await terminal.until(endsWith(both, '', '(qmp) query-namex'));
+  });
+
+  t.test('of several lines that come at once each is answered before the next', async (t) => {
+    const { terminal } = await startShell(t, '', { columns: 160 });
+    await terminal.paste('query-name\n{"execute":\n"query-name"}\ntransaction(\n)\nquery-na');
+    await terminal.until(
+      endsWith(
+        ...['(qmp) query-name', '{"return": {}}'],
+        ...['(qmp) {"execute":', '... "query-name"}', '{"return": {}}'],
+        ...['(qmp) transaction(', 'trans> )', '{"return": {}}', '(qmp) query-na'],
+      ),
+    );
   });
 
   t.test('statements go on while brackets are open; Ctrl-C gives up', async (t) => {
@@ -241,6 +267,9 @@ t.test('the shell in a real terminal', { skip: noTmux }, async (t) => {
     await terminal.until(endsWith('(qmp) slow'));
     await terminal.press('C-c');
     const note = '(not waiting any longer; the answer is printed when it comes)';
+    await terminal.until(endsWith('(qmp) slow', note, '(qmp)'));
+    await terminal.type('slow\nquery-name\nquit');
+    await terminal.press('C-c');
     await terminal.until(endsWith('(qmp) slow', note, '(qmp)'));
     await terminal.type('typing');
     await terminal.until(endsWith('(qmp) typing'));
