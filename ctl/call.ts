@@ -14,13 +14,23 @@ export interface Call {
   readonly id?: JsonValue;
 }
 
+/**
+ * What a closing bracket closes. No command begins with one, and what the server says of it would
+ * puzzle.
+ */
+const CLOSES: Readonly<Record<string, string>> = {
+  '}': 'open brace',
+  ']': 'open bracket',
+  ')': 'transaction(',
+};
+
 /** @throws UsageError when the words behind the command are not key=value */
-export const callOf = ([command = '', ...words]: readonly string[]): Call => ({
-  kind: 'call',
-  command,
-  args: readArguments(words),
-  isOutOfBand: false,
-});
+export const callOf = ([command = '', ...words]: readonly string[]): Call => {
+  const first = command.slice(0, 1);
+  const closed = CLOSES[first];
+  if (closed !== undefined) throw new UsageError(`'${first}': there is no ${closed} to close`);
+  return { kind: 'call', command, args: readArguments(words), isOutOfBand: false };
+};
 
 const MEMBERS: readonly string[] = ['execute', 'exec-oob', 'arguments', 'id'];
 

@@ -133,3 +133,17 @@ t.test('a long statement takes time in proportion to its length', async (t) => {
   t.equal(statement?.kind, 'words');
   t.equal(performance.now() - start < 5000, true);
 });
+
+t.test('a bracket that closes nothing is not sent', async (t) => {
+  for (const [line, closed] of [
+    ['}', 'open brace'],
+    ['} x=1', 'open brace'],
+    [']', 'open bracket'],
+    [')', 'transaction('],
+  ] as const) {
+    const statement = new StatementReader().push(line);
+    const words = statement?.kind === 'words' ? statement.words : [];
+    const message = `'${line.slice(0, 1)}': there is no ${closed} to close`;
+    t.throws(() => callOf(words), { name: 'UsageError', message }, line);
+  }
+});
