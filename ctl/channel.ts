@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { isJsonObject } from '../schema/json.js';
@@ -21,6 +22,16 @@ export interface ChannelOptions {
   readonly signal?: AbortSignal;
 }
 
+/** Nobody was reached: the reason in words, and its code. */
+export class ChannelError extends Error {
+  override readonly name = 'ChannelError';
+  readonly code: string | undefined;
+  constructor(message: string, code: string | undefined, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
 /** Room for a path in a socket address; Node would silently cut a longer one. */
 const MAX_PATH = 107;
 
@@ -34,10 +45,26 @@ const REASONS: Readonly<Record<string, string>> = {
   EPIPE: 'connection closed',
   EAGAIN: 'too many clients wait for it already',
 };
+const codeOf = (error: Error): string | undefined => (error as NodeJS.ErrnoException).code;
 /** Why there is no connection, in words. */
 export const reasonOf = (error: Error): string => {
-  const code = (error as NodeJS.ErrnoException).code ?? '';
+  const code = codeOf(error) ?? '';
   return REASONS[code] ?? (error.message === '' ? code : error.message);
+};
+
+const failureOf = (error: Error, reason = reasonOf(error)): ChannelError =>
+  new ChannelError(reason, codeOf(error), { cause: error });
+
+/** What lies at a path where nobody can listen; undefined: a socket, or nothing. */
+const inTheWay = (path: string): string | undefined => {
+  const found = statSync(path, { throwIfNoEntry: false });
+  if (found === undefined || found.isSocket()) return undefined;
+  return found.isDirectory() ? 'a directory, not a socket' : 'not a socket';
+};
+/** Why nobody was reached at a path; the kernel refuses a file as it does a socket without a server. */
+const pathFailureOf = (error: Error, path: string): ChannelError => {
+  const reason = codeOf(error) === 'ECONNREFUSED' ? inTheWay(path) : undefined;
+  return reason === undefined ? failureOf(error) : new ChannelError(reason, 'ENOTSOCK');
 };
 
 export const isWebSocketUrl = (address: string): boolean => /^wss?:\/\//.test(address);
@@ -51,7 +78,7 @@ export const isPort = (address: string): boolean => TCP.test(address);
 /**
  * Connects to the path of a UNIX socket, to HOST:PORT, or to a `ws://` URL.
  *
- * @throws Error with the reason in words
+ * @throws Error, most often a ChannelError, with the reason in words
  */
 export const openChannel = (
   address: string,
@@ -94,7 +121,7 @@ const openSocket = (
     const forget = onAbort(signal, () => socket.destroy(new Error(INTERRUPTED)));
     socket.on('error', (error) => {
       failure = error;
-      reject(new Error(reasonOf(error), { cause: error }));
+      reject(isPort(address) ? failureOf(error) : pathFailureOf(error, address));
     });
     socket.on('data', (text: string) => handlers.onText(text));
     socket.on('close', () => {
@@ -146,12 +173,12 @@ const openWebSocket = async (
     const forget = onAbort(signal, () => socket.terminate());
     socket.on('error', (error) => {
       failure = error;
-      reject(new Error(reasonOf(error), { cause: error }));
+      reject(failureOf(error));
     });
     socket.on('unexpected-response', (request, response) => {
       void refusalOf(response).then((reason) => {
         forget();
-        reject(new Error(reason));
+        reject(new ChannelError(reason, `HTTP ${String(response.statusCode)}`));
         request.destroy();
       });
     });

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { isJsonObject, type JsonObject, type JsonValue } from '../schema/json.js';
-import { isPort, openChannel, type Channel } from './channel.js';
+import { ChannelError, isPort, openChannel, type Channel } from './channel.js';
 import { ObjectSplitter, parseJson, writeJson } from './json.js';
 
 /** The server refused a command: class and text as it said them. */
@@ -15,6 +15,19 @@ export class CommandError extends Error {
 /** There is no connection, or there is none any more. */
 export class ConnectionError extends Error {
   override readonly name = 'ConnectionError';
+  /** Where nobody was reached; undefined: somebody was, or several were tried. */
+  readonly address: string | undefined;
+  /** `ENOENT` and the like, or `HTTP` and a status. */
+  readonly code: string | undefined;
+  constructor(message: string, { address, code, ...options }: Failure = {}) {
+    super(message, options);
+    this.address = address;
+    this.code = code;
+  }
+}
+interface Failure extends ErrorOptions {
+  readonly address?: string | undefined;
+  readonly code?: string | undefined;
 }
 
 interface Pending {
@@ -123,7 +136,9 @@ export class QmpClient {
         this.#end(reason ?? 'the server closed the connection'),
     };
     this.#channel = await openChannel(address, handlers, this.#options).catch((error: unknown) => {
-      throw new ConnectionError(`cannot connect to ${address}: ${(error as Error).message}`);
+      const code = error instanceof ChannelError ? error.code : undefined;
+      const text = `cannot connect to ${address}: ${(error as Error).message}`;
+      throw new ConnectionError(text, { cause: error, address, code });
     });
     const timer = setTimeout(() => this.#end(silenceOf(address)), greetingTimeoutMs);
     const early = setTimeout(() => this.#options.onNote?.(notYet(address)), greetingNoteMs);

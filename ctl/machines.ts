@@ -72,7 +72,9 @@ const nameInstead = async (
     return await nameOverQmp(socket, onNote);
   } catch (error) {
     if (!(error instanceof ConnectionError)) throw error;
-    throw new ConnectionError(`${refusal.message}; ${error.message}`, { cause: error });
+    const { address, code } = error;
+    const text = `${refusal.message}; ${error.message}`;
+    throw new ConnectionError(text, { cause: error, address, code });
   }
 };
 

@@ -1,6 +1,8 @@
 import { UsageError } from './arguments.js';
 import { CommandError, ConnectionError, QmpClient } from './client.js';
 import { watchEvents } from './events.js';
+import { askSchema, helpText } from './help.js';
+import { connectionHint, hasSizes, sizeHint } from './hints.js';
 import { writeJson } from './json.js';
 import { parseWords, readRequest, USAGE, type Request } from './request.js';
 import { HumanMonitor } from './shell/human.js';
@@ -31,8 +33,22 @@ const noteTo =
 
 type Asked<Kind extends Request['kind']> = Extract<Request, { kind: Kind }>;
 
-const runCommand = async (request: Asked<'command'>, io: ProgramIo): Promise<void> => {
-  const { command, args, isOutOfBand } = request.call;
+const explain = (error: unknown, io: ProgramIo): number => {
+  if (error instanceof UsageError) {
+    io.err(`qmemctl: ${error.message}\ntry qmemctl --help\n`);
+    return 2;
+  }
+  if (error instanceof CommandError) io.err(`${error.class}: ${error.message}\n`);
+  else if (error instanceof ConnectionError) {
+    const hint = connectionHint(error, io.env);
+    for (const text of [error.message, ...(hint === undefined ? [] : [hint])]) noteTo(io)(text);
+  } else throw error;
+  return 1;
+};
+
+const runCommand = async (request: Asked<'command'>, io: ProgramIo): Promise<number> => {
+  const { call } = request;
+  const { command, args, isOutOfBand } = call;
   const client = await QmpClient.connect({
     ...request,
     outOfBand: isOutOfBand,
@@ -40,6 +56,23 @@ const runCommand = async (request: Asked<'command'>, io: ProgramIo): Promise<voi
   });
   try {
     io.out(`${writeJson(await client.execute(command, args, isOutOfBand), 2)}\n`);
+    return 0;
+  } catch (error) {
+    if (!(error instanceof CommandError) || !hasSizes(args)) throw error;
+    const status = explain(error, io);
+    const schema = await askSchema(client);
+    const hint = schema && sizeHint(call, schema);
+    if (hint !== undefined) noteTo(io)(hint);
+    return status;
+  } finally {
+    client.close();
+  }
+};
+
+const runHelp = async (request: Asked<'help'>, io: ProgramIo): Promise<void> => {
+  const client = await QmpClient.connect({ ...request, onNote: noteTo(io) });
+  try {
+    io.out(`${await helpText(request.about, await askSchema(client), client)}\n`);
   } finally {
     client.close();
   }
@@ -69,7 +102,9 @@ const runEvents = async (request: Asked<'events'>, io: ProgramIo): Promise<void>
 const serve = async (request: Request, io: ProgramIo): Promise<number> => {
   switch (request.kind) {
     case 'command':
-      await runCommand(request, io);
+      return runCommand(request, io);
+    case 'help':
+      await runHelp(request, io);
       return 0;
     case 'human':
       await runHuman(request, io);
@@ -87,17 +122,6 @@ const serve = async (request: Request, io: ProgramIo): Promise<number> => {
       return runShell(request, io);
     }
   }
-};
-
-const explain = (error: unknown, io: ProgramIo): number => {
-  if (error instanceof UsageError) {
-    io.err(`qmemctl: ${error.message}\ntry qmemctl --help\n`);
-    return 2;
-  }
-  if (error instanceof CommandError) io.err(`${error.class}: ${error.message}\n`);
-  else if (error instanceof ConnectionError) io.err(`qmemctl: ${error.message}\n`);
-  else throw error;
-  return 1;
 };
 
 /** Runs the program on the words behind its name; returns the exit status. */

@@ -14,6 +14,7 @@ export const USAGE = `usage: qmemctl [-s ADDRESS] [-m MACHINE] COMMAND [key=valu
        qmemctl [-s ADDRESS] [-m MACHINE] shell [-p] [-v] [-H]
        qmemctl [-s ADDRESS] [-m MACHINE] events [-p] [--event NAME,NAME]
                                          [--since [STREAM:]SEQ] [--reconnect]
+       qmemctl [-s ADDRESS] [-m MACHINE] help [COMMAND]
        qmemctl [-s ws://HOST:PORT] machines
 
 Sends one QMP command and prints what it returns as JSON. A value is JSON when it looks like JSON
@@ -24,10 +25,12 @@ data='"1234"'. JSON is a whole command: '{"execute": "query-name"}', or "exec-oo
 come) or a pipe. A line that opens a bracket goes on until it is closed; transaction( begins a
 transaction of one action a line, or several with ; between them, ) sends it.
 \`events\` prints events as they come, one a line, until it is interrupted or the machine ends.
+\`help\` lists the commands of the server, or tells the arguments of one.
 \`machines\` lists the machines of the server.
 
   -s, --socket ADDRESS  path of the server's UNIX socket, HOST:PORT, or a ws:// URL
-                        (default: QMEMD_SOCKET, else the demonstration machine of npm start)
+                        (default: QMEMD_SOCKET, else the demonstration machine of npm start,
+                        qmemd/demo.qmp in XDG_RUNTIME_DIR, or qmemd-UID/demo.qmp in TMPDIR or /tmp)
   -m, --machine NAME    this machine of the server at ws://HOST:PORT (default: 127.0.0.1:7710)
       --token-file FILE holds the token that the server asks for over HTTP and WebSocket
       --event NAMES     only these events
@@ -69,7 +72,7 @@ const ONLY_WITH: readonly (readonly [OptionName, readonly string[]])[] = [
   ['verbose', ['shell']],
   ['human', ['shell', 'COMMAND']],
 ];
-const OWN_COMMANDS: readonly string[] = ['events', 'machines', 'shell'];
+const OWN_COMMANDS: readonly string[] = ['events', 'help', 'machines', 'shell'];
 
 interface Target {
   readonly address: string;
@@ -78,6 +81,7 @@ interface Target {
 export type Request =
   | (Target & { readonly kind: 'command'; readonly call: Call })
   | (Target & { readonly kind: 'human'; readonly line: string })
+  | (Target & { readonly kind: 'help'; readonly about: string | undefined })
   | (Target & {
       readonly kind: 'events';
       readonly names: readonly string[] | undefined;
@@ -129,7 +133,9 @@ const readToken = (path: string | undefined): string | undefined => {
 
 /** @throws UsageError */
 const checkOptions = (command: string, values: Parsed['values']): void => {
-  const kind = OWN_COMMANDS.includes(command) ? command : 'COMMAND';
+  // The human monitor has a help of its own.
+  const isOwn = OWN_COMMANDS.includes(command) && !(command === 'help' && values.human === true);
+  const kind = isOwn ? command : 'COMMAND';
   for (const [name, owners] of ONLY_WITH)
     if (values[name] !== undefined && !owners.includes(kind))
       throw new UsageError(`--${name} goes with ${owners.join(' and ')} only`);
@@ -172,5 +178,10 @@ export const readRequest = ({ values, positionals }: Parsed, env: Environment): 
     return { kind: 'shell', ...target, pretty, verbose, human };
   }
   if (human) return { kind: 'human', ...target, line: [command, ...words].join(' ') };
+  if (command === 'help') {
+    const [about, ...more] = words;
+    noMore(command, more);
+    return { kind: 'help', ...target, about };
+  }
   return { kind: 'command', ...target, call: callOfWords([command, ...words]) };
 };

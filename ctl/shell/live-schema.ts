@@ -88,8 +88,8 @@ export class LiveSchema {
   isNested(type: string): boolean {
     return this.#entities.has(`object ${type}`) || this.#entities.has(`array ${type}`);
   }
-  isText(type: string): boolean {
-    return this.#entities.get(`builtin ${type}`)?.['json-type'] === 'string';
+  isInteger(type: string): boolean {
+    return this.#entities.get(`builtin ${type}`)?.['json-type'] === 'int';
   }
 
   /** Values of an enumeration or of a boolean, also as alternatives; none for other types. */

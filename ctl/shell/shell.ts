@@ -3,12 +3,14 @@ import { UsageError } from '../arguments.js';
 import { callOf, type Call } from '../call.js';
 import { CommandError, ConnectionError, type QmpClient } from '../client.js';
 import { subscribe } from '../events.js';
+import { askSchema, helpText } from '../help.js';
+import { hasSizes, sizeHint } from '../hints.js';
 import { writeJson } from '../json.js';
 import { Completer, type Completion } from './completer.js';
 import { INTERRUPT, type ShellConsole } from './console.js';
 import { HUMAN_COMMAND, HumanMonitor } from './human.js';
 import { LiveIds } from './live-ids.js';
-import { LiveSchema } from './live-schema.js';
+import type { LiveSchema } from './live-schema.js';
 import { StatementReader, type Statement } from './statement.js';
 
 export interface ShellOptions {
@@ -195,8 +197,12 @@ export class Shell {
     this.#isEnding = ENDING.test(command);
     const member = isOutOfBand ? 'exec-oob' : 'execute';
     if (this.#options.verbose) console.print(this.#format({ [member]: command, arguments: args }));
-    const answered = this.#answer(call).then((answer) => {
+    const answered = this.#answer(call).then(async (answer) => {
       console.print(this.#format(id === undefined ? answer : { ...answer, id }));
+      if (!('error' in answer) || !hasSizes(args)) return;
+      const schema = await this.#loadSchema();
+      const hint = schema && sizeHint(call, schema);
+      if (hint !== undefined) console.note(hint);
     });
     await this.#interruptible(answered, console);
   }
@@ -244,28 +250,12 @@ export class Shell {
   }
 
   async #help(command: string | undefined, console: ShellConsole): Promise<undefined> {
-    const schema = await this.#loadSchema();
-    if (command === undefined) {
-      console.print(
-        ['help COMMAND tells its arguments; commands:', ...(schema?.commands() ?? [])].join('\n  '),
-      );
-      return;
-    }
-    const usage = schema?.usage(command);
-    if (usage === undefined) throw new UsageError(`there is no command ${command}`);
-    console.print(usage);
+    console.print(await helpText(command, await this.#loadSchema(), this.#client));
   }
 
-  /** What the server says of itself; names only where it has no introspection. */
   #loadSchema(): Promise<LiveSchema | undefined> {
-    this.#schema ??= this.#askSchema();
+    this.#schema ??= askSchema(this.#client);
     return this.#schema;
-  }
-  async #askSchema(): Promise<LiveSchema | undefined> {
-    const full = await unlessRefused(this.#client.execute('query-qmp-schema'));
-    if (full !== undefined) return new LiveSchema(full);
-    const names = await unlessRefused(this.#client.execute('query-commands'));
-    return names === undefined ? undefined : LiveSchema.ofCommands(names);
   }
 
   #format(value: JsonValue): string {

@@ -9,8 +9,11 @@ import { basename, dirname, join } from 'node:path';
 import { Readable } from 'node:stream';
 import t, { type Test } from 'tap';
 import { WebSocketServer } from 'ws';
+import { ConnectionError } from '../../ctl/client.js';
+import { connectionHint } from '../../ctl/hints.js';
 import { parseJson, writeJson } from '../../ctl/json.js';
 import { run } from '../../ctl/main.js';
+import { demoSocketPath } from '../../ctl/paths.js';
 import { isJsonObject, type JsonObject, type JsonValue } from '../../schema/json.js';
 
 /** What a scripted server does with a request; undefined: nothing. */
@@ -137,7 +140,8 @@ t.test('without a server there is one clear line and status 1', async (t) => {
     out: '',
     err: `qmemctl: cannot connect to ${dir}/none: no such socket\n`,
   });
-  t.match(await ctl(['-s', `${dir}/file`, 'stop']), { status: 1, err: /nobody listens there\n$/ });
+  t.match(await ctl(['-s', `${dir}/file`, 'stop']), { status: 1, err: /file: not a socket\n$/ });
+  t.match(await ctl(['-s', dir, 'stop']), { status: 1, err: /: a directory, not a socket\n$/ });
   t.match(await ctl(['-s', `/${'x'.repeat(107)}`, 'stop']), {
     status: 1,
     err: /longer than 107 bytes\n$/,
@@ -147,6 +151,22 @@ t.test('without a server there is one clear line and status 1', async (t) => {
     err: /nobody listens there\n$/,
   });
 });
+
+t.test(
+  'without the demonstration it is said how it runs, and what its socket hangs on',
+  async (t) => {
+    const dir = dirname(socketPath(t));
+    const socket = `${dir}/qmemd/demo.qmp`;
+    const hint = (set: string) =>
+      `qmemctl: npm start runs the demonstration, whose socket this is as XDG_RUNTIME_DIR is ${set}\n`;
+    const err = `qmemctl: cannot connect to ${socket}: no such socket\n${hint(dir)}`;
+    t.strictSame(await ctl(['stop'], { XDG_RUNTIME_DIR: dir }), { status: 1, out: '', err });
+    const env = { XDG_RUNTIME_DIR: dir, QMEMD_SOCKET: `${dir}/none` };
+    t.match(await ctl(['stop'], env), { err: /none: no such socket\n$/ });
+    const unset = new ConnectionError('', { address: demoSocketPath({}), code: 'ECONNREFUSED' });
+    t.equal(`qmemctl: ${connectionHint(unset, {}) ?? ''}\n`, hint('not set'));
+  },
+);
 
 t.test('a server that leaves, or speaks something else, is one clear line', async (t) => {
   const path = socketPath(t);

@@ -4,12 +4,71 @@ import { createServer } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { History, HISTORY_LINES } from '../../../ctl/shell/history.js';
+import { deviceDel } from '../../../schema/qdev.js';
 import { connectWhenUp, privateFolder, startDaemon } from '../../support/daemon.js';
 import { qmemctl } from '../../support/qmemctl.js';
 
 const PROGRAM = new URL('../../../dist/bin/qmemctl.js', import.meta.url).pathname;
 const shell = (socket: string, input: string, ...words: string[]) =>
   qmemctl(['-s', socket, 'shell', ...words], { input });
+
+/** What the schema of qmemd says. */
+const DEVICE_DEL = [`  ${deviceDel.doc}`, `  id: ${deviceDel.args.id.doc}`];
+
+t.test('help explains the commands of the server, and the words of the shell', async (t) => {
+  const { socket } = await startDaemon(t, ['-M', 'none']);
+  const script = ['help device_del', 'help help', 'help exit', 'help transaction(', 'help nope'];
+  t.strictSame(await shell(socket, `${script.join('\n')}\n`), {
+    status: 0,
+    out: [
+      ...['device_del id=string', ...DEVICE_DEL],
+      'help lists the commands of the server; help COMMAND tells the arguments of one',
+      'exit leaves the shell; quit ends the machine',
+      'transaction( begins a transaction of one action a line; ) sends it',
+      '',
+    ].join('\n'),
+    err: 'qmemctl: there is no command nope\n',
+  });
+  const alone = (...words: string[]) => qmemctl(['-s', socket, ...words]);
+  t.strictSame(await alone('help', 'device_del'), {
+    status: 0,
+    out: ['device_del id=string', ...DEVICE_DEL, ''].join('\n'),
+    err: '',
+  });
+  t.match(await alone('help'), {
+    status: 0,
+    out: /^help COMMAND tells its arguments; commands:\n {2}add-fd\n/,
+    err: '',
+  });
+  t.match(await alone('help', 'events'), { status: 0, out: /--help\n$/ });
+  t.match(await alone('help', 'nope'), { status: 2, err: /^qmemctl: there is no command nope\n/ });
+  t.match(await alone('help', 'stop', 'cont'), { status: 2, err: /help takes no 'cont'/ });
+  t.match(
+    await alone('-H', 'help'),
+    { status: 0, out: /^stop\|s {2}-- /m },
+    'of the human monitor',
+  );
+});
+
+t.test('a size with a suffix is told as the number that the command takes', async (t) => {
+  const { socket } = await startDaemon(t, ['-M', 'none']);
+  const line = (size: string) => `object-add qom-type=memory-backend-ram id=m1 size=${size}`;
+  const text = "Parameter 'size' expects uint64";
+  const hint = (size: string, number: string) =>
+    `qmemctl: size takes a plain number: ${size} is ${number}\n`;
+  t.strictSame(await qmemctl(['-s', socket, ...line('1G').split(' ')]), {
+    status: 1,
+    out: '',
+    err: `GenericError: ${text}\n${hint('1G', '1073741824')}`,
+  });
+  t.strictSame(await shell(socket, `${line('2k')}\n${line('16TiB')}\n${line('x')}\n`), {
+    status: 0,
+    out: `{"error": {"class": "GenericError", "desc": "${text}"}}\n`.repeat(3),
+    err: hint('2k', '2048') + hint('16TiB', '17592186044416'),
+  });
+  const other = await qmemctl(['-s', socket, 'device_del', 'id=1G']);
+  t.equal(other.err, "DeviceNotFound: Device '1G' not found\n", 'a text may look like a size');
+});
 
 t.test('a script is answered line by line', async (t) => {
   const { socket } = await startDaemon(t, ['-M', 'none', '-name', 'vm0']);
@@ -30,6 +89,7 @@ t.test('a script is answered line by line', async (t) => {
       '{"return": {"name": "vm0"}, "id": 18446744073709551615}',
       `{"error": {"class": "DeviceNotFound", "desc": "Device 'x' not found"}}`,
       'device_del id=string',
+      ...DEVICE_DEL,
       '{"return": {"status": "running", "running": true}}',
       '',
     ].join('\n'),
