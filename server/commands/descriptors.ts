@@ -7,7 +7,7 @@ import type { CommandClient } from '../session/target.js';
 import type { CommandContext } from './context.js';
 import { adoptClient } from './add-client.js';
 
-const received = (client: CommandClient): number => {
+const received = (client: Pick<CommandClient, 'takeDescriptor'>): number => {
   const fd = client.takeDescriptor();
   if (fd === undefined) throw refused('No file descriptor supplied via SCM_RIGHTS');
   return fd;
@@ -29,18 +29,25 @@ const reject = (fd: number, desc: string): QmpError => {
   return refused(desc);
 };
 
+type Holder = Pick<CommandClient, 'descriptors' | 'takeDescriptor'>;
+
+/** Names the descriptor that came with the request. @throws QmpError */
+export const nameDescriptor = (client: Holder, fdname: string): void => {
+  const fd = received(client);
+  if (/^[0-9]/.test(fdname))
+    throw reject(fd, `Parameter 'fdname' expects a name not starting with a digit`);
+  kept(fd, () => client.descriptors.set(fdname, fd));
+};
+/** @throws QmpError when there is none of that name */
+export const closeDescriptor = (client: Holder, fdname: string): void => {
+  const fd = client.descriptors.take(fdname);
+  if (fd === undefined) throw refused(`File descriptor named '${fdname}' not found`);
+  closeSync(fd);
+};
+
 export const descriptorHandlers = {
-  getfd: ({ fdname }, { client }) => {
-    const fd = received(client);
-    if (/^[0-9]/.test(fdname))
-      throw reject(fd, `Parameter 'fdname' expects a name not starting with a digit`);
-    kept(fd, () => client.descriptors.set(fdname, fd));
-  },
-  closefd: ({ fdname }, { client }) => {
-    const fd = client.descriptors.take(fdname);
-    if (fd === undefined) throw refused(`File descriptor named '${fdname}' not found`);
-    closeSync(fd);
-  },
+  getfd: ({ fdname }, { client }) => nameDescriptor(client, fdname),
+  closefd: ({ fdname }, { client }) => closeDescriptor(client, fdname),
   'add-fd': ({ 'fdset-id': set, opaque }, { client, machine }) => {
     const fd = received(client);
     if (set !== undefined && set < 0n)

@@ -11,7 +11,7 @@ export const humanMonitorHandlers = {
     if (cpu !== undefined && cpu !== 0n)
       throw refused(`Parameter 'cpu-index' expects a CPU number`);
     const { runLine } = await import('../hmp/monitor.js');
-    const text = await runLine(machine, line, (name) => client.descriptors.take(name));
+    const text = await runLine(machine, line, client);
     return text.replaceAll('\n', '\r\n');
   },
 } satisfies Handlers<typeof humanMonitor, CommandContext>;

@@ -1,11 +1,20 @@
 import { writeJson } from '../framing/writer.js';
 import { checkStays, requestRemoval } from '../commands/qdev.js';
-import { parseOpts } from '../options/keyval.js';
+import { closeDescriptor, nameDescriptor } from '../commands/descriptors.js';
+import { parseOpts, readBool } from '../options/keyval.js';
+import { hasBadId, readJson, readObjectArguments } from '../options/objects.js';
+import { parseCInteger, parseSize } from '../../devices/core/property.js';
+import type { JsonValue } from '../../schema/json.js';
+import { LineError, readFlags, wordsOf } from './flags.js';
 import { refused } from '../../schema/error.js';
 import type { Machine } from '../machine/machine.js';
 import { findForList, findObject } from '../machine/qom.js';
-import type { TakeDescriptor } from '../migration/migration.js';
+import type { CommandClient } from '../session/target.js';
+import { chardevCommands } from './chardevs.js';
 import { migrationCommands } from './migration.js';
+
+/** The session that a line came from. */
+export type MonitorClient = Pick<CommandClient, 'descriptors' | 'takeDescriptor'>;
 
 /** A line of the human monitor that is understood. */
 export interface MonitorCommand {
@@ -15,12 +24,12 @@ export interface MonitorCommand {
   readonly parameters: string;
   readonly help: string;
   /** Absent: nothing may follow. */
-  readonly argument?: 'required' | 'optional';
+  readonly argument?: 'required' | 'optional' | 'word' | 'optional-word';
   /**
-   * @param take gives a descriptor that `getfd` named
+   * @param client who sent the line
    * @throws QmpError which is printed
    */
-  run(machine: Machine, argument: string, take: TakeDescriptor): string | Promise<string>;
+  run(machine: Machine, argument: string, client: MonitorClient): string | Promise<string>;
 }
 
 const simple = (
@@ -64,10 +73,43 @@ const qomList = ({ root }: Machine, path: string): string => {
 };
 
 const qomGet = ({ root }: Machine, text: string): string => {
-  const [path = '', property] = text.split(/\s+/);
-  if (property === undefined)
-    return 'qom-get: string expected\nTry "help qom-get" for more information\n';
+  const [path = '', property = ''] = wordsOf(text, 2);
   return `${writeJson(findObject(root, path).get(property))}\n`;
+};
+
+const objectAdd = ({ objects }: Machine, text: string): string => {
+  const args = readObjectArguments('object_add', text, 'size');
+  if (hasBadId(args))
+    throw refused(
+      `Parameter 'id' expects an identifier\n` +
+        `Identifiers consist of letters, digits, '-', '.', '_', starting with a letter.`,
+    );
+  objects.addUnchecked(args);
+  return '';
+};
+
+/** The value that a text stands for, by the type of the property. @throws CommandLineError, QmpError */
+const fromText = (type: string, name: string, text: string): JsonValue => {
+  if (type === 'bool') return readBool('qom-set', name, text);
+  if (!/^(?:u?int(?:8|16|32|64)?(?:_t)?|size)$/.test(type)) return text;
+  const value = parseCInteger(text) ?? parseSize(text);
+  if (value === undefined) throw refused(`Parameter '${name}' expects uint64`);
+  return value;
+};
+
+const qomSet = ({ root }: Machine, text: string): string => {
+  const [, flags = '', rest = ''] = /^((?:-\S*\s*)*)(.*)$/s.exec(text) ?? [];
+  const isJson = readFlags('j', flags).has('j');
+  const [, path = '', name = '', value] = /^(\S+)\s+(\S+)\s+(.+)$/s.exec(rest) ?? [];
+  if (value === undefined) throw new LineError('string expected');
+  if (isJson) {
+    const given = readJson('qom-set', value);
+    findObject(root, path).set(name, given);
+    return '';
+  }
+  const object = findObject(root, path);
+  object.set(name, fromText(object.property(name)?.type ?? '', name, value));
+  return '';
 };
 
 /** Everything but `help` and `info`. */
@@ -88,7 +130,7 @@ export const monitorCommands: readonly MonitorCommand[] = [
     names: ['device_del'],
     parameters: 'device',
     help: 'ask the guest side to let go of a device',
-    argument: 'required',
+    argument: 'word',
     run: (machine, id) => {
       checkStays(machine, 'device_del');
       requestRemoval(machine, id);
@@ -96,10 +138,17 @@ export const monitorCommands: readonly MonitorCommand[] = [
     },
   },
   {
+    names: ['object_add'],
+    parameters: '[qom-type=]type,id=str[,prop=value][,...]',
+    help: 'make an object, as -object does',
+    argument: 'required',
+    run: objectAdd,
+  },
+  {
     names: ['object_del'],
     parameters: 'id',
     help: 'remove an object that nothing uses',
-    argument: 'required',
+    argument: 'word',
     run: ({ objects }, id) => {
       objects.remove(id);
       return '';
@@ -109,7 +158,7 @@ export const monitorCommands: readonly MonitorCommand[] = [
     names: ['qom-list'],
     parameters: '[path]',
     help: 'list the properties of an object',
-    argument: 'optional',
+    argument: 'optional-word',
     run: qomList,
   },
   {
@@ -119,5 +168,33 @@ export const monitorCommands: readonly MonitorCommand[] = [
     argument: 'required',
     run: qomGet,
   },
+  {
+    names: ['qom-set'],
+    parameters: '[-j] path property value',
+    help: 'set a property, with -j to a value in JSON',
+    argument: 'required',
+    run: qomSet,
+  },
+  {
+    names: ['getfd'],
+    parameters: 'name',
+    help: 'name the descriptor that came with the line',
+    argument: 'word',
+    run: (_, name, client) => {
+      nameDescriptor(client, name);
+      return '';
+    },
+  },
+  {
+    names: ['closefd'],
+    parameters: 'name',
+    help: 'close a descriptor that getfd has named',
+    argument: 'word',
+    run: (_, name, client) => {
+      closeDescriptor(client, name);
+      return '';
+    },
+  },
+  ...chardevCommands,
   ...migrationCommands,
 ];

@@ -1,4 +1,4 @@
-/** The switches that a line of the human monitor begins with. */
+/** The switches that a line of the human monitor begins with, and its words. */
 
 /** A line that cannot be read; the human monitor prints the problem and where to get help. */
 export class LineError extends Error {
@@ -24,4 +24,12 @@ export const readFlags = (known: string, text: string): ReadonlySet<string> => {
     flags.add(letter);
   }
   return flags;
+};
+
+/** The words of a line, of which there must be so many. @throws LineError */
+export const wordsOf = (text: string, count: number): string[] => {
+  const words = text.split(/\s+/).filter((word) => word !== '');
+  if (words.length < count) throw new LineError('string expected');
+  if (words.length > count) throw new LineError('extraneous characters at the end of line');
+  return words;
 };

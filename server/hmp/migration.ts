@@ -9,9 +9,8 @@ import {
 import { migrateSetParameters } from '../../schema/migration-parameters.js';
 import type { SocketAddress } from '../../schema/socket-address.js';
 import type { Machine } from '../machine/machine.js';
-import type { TakeDescriptor } from '../migration/migration.js';
-import type { MonitorCommand } from './commands.js';
-import { LineError, readFlags } from './flags.js';
+import type { MonitorClient, MonitorCommand } from './commands.js';
+import { LineError, readFlags, wordsOf } from './flags.js';
 
 /**
  * Migration on the human monitor, in the words of QEMU 7.2 without its list of "globals", which are
@@ -141,14 +140,6 @@ export const migrationInfos: readonly MonitorCommand[] = [
 
 const badParameter = (name: string): Error => refused(`invalid parameter value: ${name}`);
 
-/** The words of a line, of which there must be so many. @throws LineError */
-const wordsOf = (text: string, count: number): string[] => {
-  const words = text.split(/\s+/).filter((word) => word !== '');
-  if (words.length < count) throw new LineError('string expected');
-  if (words.length > count) throw new LineError('extraneous characters at the end of line');
-  return words;
-};
-
 const SIZE_SYNTAX =
   'a non-negative number below 2^64\nOptional suffix k, M, G, T, P or E means kilo-, mega-, giga-, tera-, peta-\nand exabytes, respectively.';
 /** A plain number of MiB, as QEMU reads it here. */
@@ -207,13 +198,13 @@ const setCapability = ({ migration: { capabilities } }: Machine, line: string): 
   return '';
 };
 
-const migrate = (machine: Machine, line: string, take: TakeDescriptor): string => {
+const migrate = (machine: Machine, line: string, { descriptors }: MonitorClient): string => {
   const words = line.split(/\s+/);
   const first = words.findIndex((word) => !word.startsWith('-'));
   const flags = readFlags('dbir', words.slice(0, first < 0 ? undefined : first).join(' '));
   const [uri = ''] = wordsOf(first < 0 ? '' : words.slice(first).join(' '), 1);
   const disks = flags.has('b') || flags.has('i');
-  machine.migration.start(uri, { resume: flags.has('r'), disks }, take);
+  machine.migration.start(uri, { resume: flags.has('r'), disks }, (name) => descriptors.take(name));
   return flags.has('d')
     ? ''
     : 'terminal does not allow synchronous migration, continuing detached\n';
@@ -255,9 +246,9 @@ export const migrationCommands: readonly MonitorCommand[] = [
     parameters: 'uri',
     help: 'wait there for a machine, after -incoming defer',
     argument: 'required',
-    run: async ({ migration }, line, take) => {
+    run: async ({ migration }, line, { descriptors }) => {
       const [uri = ''] = wordsOf(line, 1);
-      await migration.listen(uri, take);
+      await migration.listen(uri, (name) => descriptors.take(name));
       return '';
     },
   },

@@ -1,7 +1,7 @@
 import { QmpError } from '../../schema/error.js';
 import type { Machine } from '../machine/machine.js';
-import type { TakeDescriptor } from '../migration/migration.js';
-import { monitorCommands, type MonitorCommand } from './commands.js';
+import { CommandLineError } from '../options/keyval.js';
+import { monitorCommands, type MonitorClient, type MonitorCommand } from './commands.js';
 import { LineError } from './flags.js';
 import { infoCommands } from './info.js';
 
@@ -67,20 +67,23 @@ const parse = (
 const complaint = (entry: MonitorCommand, rest: string): string | undefined => {
   if (entry.argument === undefined && rest !== '')
     return 'extraneous characters at the end of line';
-  if (entry.argument === 'required' && rest === '') return 'string expected';
+  const { argument = '' } = entry;
+  if (['required', 'word'].includes(argument) && rest === '') return 'string expected';
+  if (['word', 'optional-word'].includes(argument) && /\s/.test(rest))
+    return 'extraneous characters at the end of line';
   return undefined;
 };
 
 /**
  * Runs one line.
  *
- * @param take gives a descriptor that `getfd` named
+ * @param client who sent the line
  * @returns what the monitor prints, with LF
  */
 export const runLine = async (
   machine: Machine,
   line: string,
-  take: TakeDescriptor,
+  client: MonitorClient,
 ): Promise<string> => {
   const { entry, words, rest } = parse(line);
   if (words[0] === '') return '';
@@ -90,10 +93,11 @@ export const runLine = async (
     `${entry.names.join('|')}: ${problem}\nTry "help ${words.join(' ')}" for more information\n`;
   if (wrong !== undefined) return hint(wrong);
   try {
-    return await entry.run(machine, rest, take);
+    return await entry.run(machine, rest, client);
   } catch (error) {
     if (error instanceof LineError) return hint(error.message);
     if (error instanceof QmpError) return `Error: ${error.message}\n`;
+    if (error instanceof CommandLineError) return `Error: ${error.problem}\n`;
     throw error;
   }
 };

@@ -2,9 +2,12 @@
 
 /** A bad option: the message names the option as typed, then what is wrong with it. */
 export class CommandLineError extends Error {
+  /** What is wrong, without the option. */
+  readonly problem: string;
   constructor(origin: string, problem: string) {
     super(`${origin}: ${problem}`);
     this.name = 'CommandLineError';
+    this.problem = problem;
   }
 }
 

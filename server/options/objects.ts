@@ -10,8 +10,8 @@ import { CommandLineError, parseKeyval, parseOpts, readBool } from './keyval.js'
 
 /** `-object`, `-device` and `-global`. */
 
-/** Reads one JSON object in QMP's dialect. @throws CommandLineError */
-const parseJson = (origin: string, text: string): JsonObject => {
+/** Reads one JSON value in QMP's dialect. @throws CommandLineError */
+export const readJson = (origin: string, text: string, wanted = 'one value'): JsonValue => {
   const stream = new JsonStream();
   // The null shows whether something was left open, and is the only thing that may follow.
   stream.push(Buffer.from(`${text} null `));
@@ -19,19 +19,33 @@ const parseJson = (origin: string, text: string): JsonObject => {
   if (item === undefined) throw new CommandLineError(origin, 'JSON parse error, premature EOI');
   if (item.kind === 'error') throw new CommandLineError(origin, item.desc);
   const after = stream.next();
-  if (!isJsonObject(item.value) || after?.kind !== 'value' || after.value !== null)
-    throw new CommandLineError(origin, 'JSON parse error, one object was expected');
+  if (after?.kind !== 'value' || after.value !== null)
+    throw new CommandLineError(origin, `JSON parse error, ${wanted} was expected`);
   return item.value;
+};
+/** @throws CommandLineError */
+const parseJson = (origin: string, text: string): JsonObject => {
+  const wanted = 'one object';
+  const value = readJson(origin, text, wanted);
+  if (!isJsonObject(value))
+    throw new CommandLineError(origin, `JSON parse error, ${wanted} was expected`);
+  return value;
 };
 
 /** The JSON value that text stands for. @throws CommandLineError with the words of QEMU */
-const fromText = (origin: string, type: Type, value: string, name: string): JsonValue => {
+const fromText = (
+  origin: string,
+  type: Type,
+  value: string,
+  name: string,
+  sizeWords: string,
+): JsonValue => {
   if (type.kind === 'bool') return readBool(origin, name, value);
   if (type.kind !== 'int') return value;
   const isSize = type.width === 'size';
   const read = isSize ? parseSize(value) : parseCInteger(value);
   if (read !== undefined) return read;
-  const expected = isSize ? 'a size value' : 'integer';
+  const expected = isSize ? sizeWords : 'integer';
   throw new CommandLineError(origin, `Parameter '${name}' expects ${expected}`);
 };
 
@@ -41,7 +55,7 @@ const memberType = (members: Members, name: string): Type | undefined => {
 };
 
 /** key=value text as the arguments of `object-add`; lists are written `key.0=A,key.1=B`. */
-const objectFromText = (origin: string, text: string): JsonObject => {
+const objectFromText = (origin: string, text: string, sizeWords: string): JsonObject => {
   const pairs = parseKeyval(origin, text, 'qom-type');
   const type = pairs.findLast(([key]) => key === 'qom-type')?.[1] ?? '';
   const branches: Readonly<Record<string, { members: Members }>> = ObjectOptions.branches;
@@ -51,7 +65,7 @@ const objectFromText = (origin: string, text: string): JsonObject => {
     const [name = '', index, ...more] = key.split('.');
     const of = memberType(members, name);
     if (index === undefined) {
-      object[key] = of === undefined ? value : fromText(origin, of, value, key);
+      object[key] = of === undefined ? value : fromText(origin, of, value, key, sizeWords);
       continue;
     }
     if (of?.kind !== 'array' || more.length > 0)
@@ -59,7 +73,7 @@ const objectFromText = (origin: string, text: string): JsonObject => {
     const list = Array.isArray(object[name]) ? object[name] : [];
     if (index !== String(list.length))
       throw new CommandLineError(origin, `Parameter '${name}.${String(list.length)}' missing`);
-    list.push(fromText(origin, of.item, value, key));
+    list.push(fromText(origin, of.item, value, key, sizeWords));
     object[name] = list;
   }
   return object;
@@ -67,13 +81,22 @@ const objectFromText = (origin: string, text: string): JsonObject => {
 
 /** Arguments of `object-add`, whatever form they were written in. @throws CommandLineError */
 export const readObject = (origin: string, text: string): Written => {
-  if (text.startsWith('{')) return { origin, form: 'json', values: parseJson(origin, text) };
-  const values = objectFromText(origin, text);
-  const { id } = values;
-  if (typeof id === 'string' && !isIdentifier(id))
+  const values = readObjectArguments(origin, text, 'a size value');
+  if (!text.startsWith('{') && hasBadId(values))
     throw new CommandLineError(origin, "Parameter 'id' expects an identifier");
   return { origin, form: 'json', values };
 };
+/**
+ * The same without a look at the id.
+ *
+ * @param sizeWords what QEMU calls a size there
+ * @throws CommandLineError
+ */
+export const readObjectArguments = (origin: string, text: string, sizeWords: string): JsonObject =>
+  text.startsWith('{') ? parseJson(origin, text) : objectFromText(origin, text, sizeWords);
+
+export const hasBadId = ({ id }: JsonObject): boolean =>
+  typeof id === 'string' && !isIdentifier(id);
 
 /**
  * A device as it was written. Text ids are checked here, as in QEMU: their form, and that none comes
