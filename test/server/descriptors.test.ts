@@ -42,6 +42,18 @@ t.test('getfd keeps a descriptor under a name, closefd closes it', needsNative, 
   t.equal(others(), 0);
 });
 
+t.test('getfd and closefd of the human monitor do the same', needsNative, async (t) => {
+  const { client, fd, others } = await start(t);
+  const line = (text: string, fds: number[] = []) =>
+    client.run('human-monitor-command', { 'command-line': text }, fds);
+  t.equal(await line('getfd a', [fd]), '');
+  t.equal(others(), 1);
+  t.match(await line('getfd 1x', [fd]), /^Error: .*not starting with a digit\r\n$/);
+  t.equal(others(), 1, 'a refused descriptor is closed');
+  t.equal(await line('closefd a'), '');
+  t.equal(others(), 0);
+});
+
 t.test('a descriptor may come on a space before its command', needsNative, async (t) => {
   const { client, fd, others } = await start(t);
   client.send(' ', [fd]);
