@@ -87,6 +87,7 @@ const BY_COMMAND: Readonly<Record<string, Keys>> = {
   'device-list-properties': { typename: 'device-types' },
   'device-load': { path: 'text', data: 'text' },
   'device-save': { path: 'text' },
+  'device-state-rehearse': { source: 'devices', target: 'devices' },
   device_add: NEW,
   getfd: { fdname: 'text' },
   'guest-cxl-mailbox': { payload: 'text' },
