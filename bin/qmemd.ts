@@ -156,6 +156,11 @@ const main = async (words: readonly string[]): Promise<void> => {
     case 'help':
       process.stdout.write((await import('../server/options/help.js')).HELP);
       return;
+    case 'option-help': {
+      const { optionHelp } = await import('../server/options/option-help.js');
+      process.stdout.write(optionHelp(invocation.request));
+      return;
+    }
     case 'version':
       process.stdout.write(`${versionLine()}\n`);
       return;

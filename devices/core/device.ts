@@ -119,6 +119,9 @@ export interface DeviceContext {
   emit<E extends EventDef>(event: E, data: EventData<E>): void;
 }
 
+/** Headings of `-device help`, in QEMU's order. */
+export type DeviceCategory = 'bridge' | 'storage' | 'input' | 'misc' | 'uncategorized';
+
 /** A device type: all that the machine needs to know about a model. */
 export interface DeviceType<P extends Properties = Properties> {
   readonly name: string;
@@ -126,6 +129,8 @@ export interface DeviceType<P extends Properties = Properties> {
   /** QOM parent type. */
   readonly parent: string;
   readonly description?: string;
+  /** Default `misc`. */
+  readonly category?: DeviceCategory;
   /** `pci`: conventional; `express`: PCI Express; `hybrid`: either, by the bus. */
   readonly interfaces: readonly ('conventional-pci-device' | 'pci-express-device' | 'cxl-device')[];
   readonly abstract?: boolean;

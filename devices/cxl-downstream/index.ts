@@ -5,6 +5,7 @@ import { cxlDownstreamProperties } from './properties.js';
 export const cxlDownstream = deviceType({
   name: 'cxl-downstream',
   parent: 'pcie-slot',
+  category: 'bridge',
   description: 'CXL Switch Downstream Port',
   interfaces: ['cxl-device'],
   properties: cxlDownstreamProperties,

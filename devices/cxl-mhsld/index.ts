@@ -7,6 +7,7 @@ import { mhsldProperties } from './properties.js';
 export const cxlMhsld = deviceType({
   name: 'cxl-mhsld',
   parent: 'cxl-type3',
+  category: 'storage',
   description: 'CXL Multi-headed Single Logical Device',
   interfaces: ['pci-express-device'],
   properties: mhsldProperties,

@@ -5,6 +5,7 @@ import { cxlRootPortProperties } from './properties.js';
 export const cxlRootPort = deviceType({
   name: 'cxl-rp',
   parent: 'pcie-root-port-base',
+  category: 'bridge',
   description: 'CXL Root Port',
   interfaces: ['cxl-device'],
   hotpluggable: false,

@@ -7,6 +7,7 @@ import { Type3 } from '../cxl/type3.js';
 export const cxlType3 = deviceType({
   name: 'cxl-type3',
   parent: 'pci-device',
+  category: 'storage',
   description: 'CXL Memory Device (Type 3)',
   interfaces: ['pci-express-device'],
   properties: type3Properties,

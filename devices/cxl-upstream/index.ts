@@ -5,6 +5,7 @@ import { cxlUpstreamProperties } from './properties.js';
 export const cxlUpstream = deviceType({
   name: 'cxl-upstream',
   parent: 'pcie-port',
+  category: 'bridge',
   description: 'CXL Switch Upstream Port',
   interfaces: ['cxl-device'],
   properties: cxlUpstreamProperties,

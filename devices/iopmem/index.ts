@@ -5,6 +5,7 @@ import { IopmemProperties } from './properties.js';
 export const iopmem = deviceType({
   name: 'iopmem',
   parent: 'pci-device',
+  category: 'storage',
   description: 'Non-Volatile IO Memory Storage',
   interfaces: ['pci-express-device'],
   properties: IopmemProperties,

@@ -5,6 +5,7 @@ import { IsaSerialProperties } from './properties.js';
 export const isaSerial = deviceType({
   name: 'isa-serial',
   parent: 'isa-device',
+  category: 'input',
   interfaces: [],
   place: 'isa',
   properties: IsaSerialProperties,

@@ -5,6 +5,7 @@ import { NvdimmProperties, PcDimmProperties } from './properties.js';
 export const pcDimm = deviceType({
   name: 'pc-dimm',
   parent: 'device',
+  category: 'uncategorized',
   description: 'DIMM memory module',
   interfaces: [],
   place: 'memory-slot',
@@ -15,6 +16,7 @@ export const pcDimm = deviceType({
 export const nvdimm = deviceType({
   name: 'nvdimm',
   parent: 'pc-dimm',
+  category: 'storage',
   description: 'Persistent memory module',
   interfaces: [],
   place: 'memory-slot',

@@ -4,6 +4,7 @@ import { PciBridge, pciBridgeProperties } from '../pci/pci-bridge.js';
 export const pciBridge = deviceType({
   name: 'pci-bridge',
   parent: 'base-pci-bridge',
+  category: 'bridge',
   description: 'Standard PCI Bridge',
   interfaces: ['conventional-pci-device'],
   properties: pciBridgeProperties,

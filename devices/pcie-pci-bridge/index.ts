@@ -37,6 +37,7 @@ const create = (context: DeviceContext, msi: 'on' | 'off' | 'auto'): Conventiona
 export const pciePciBridge = deviceType({
   name: 'pcie-pci-bridge',
   parent: 'base-pci-bridge',
+  category: 'bridge',
   description: 'PCIE-to-PCI Bridge',
   interfaces: ['pci-express-device'],
   properties: { msi: onOffAuto('auto', 'message-signalled interrupts') },

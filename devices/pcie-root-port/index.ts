@@ -5,6 +5,7 @@ import { rootPortProperties } from './properties.js';
 export const pcieRootPort = deviceType({
   name: 'pcie-root-port',
   parent: 'pcie-root-port-base',
+  category: 'bridge',
   description: 'PCI Express Root Port',
   interfaces: ['pci-express-device'],
   properties: rootPortProperties,

@@ -5,6 +5,7 @@ import { pxbCxlProperties } from './properties.js';
 export const pxbCxl = deviceType({
   name: 'pxb-cxl',
   parent: 'pci-device',
+  category: 'bridge',
   description: 'CXL Host Bridge',
   interfaces: ['conventional-pci-device'],
   hotpluggable: false,

@@ -4,6 +4,7 @@ import { Expander, expanderProperties } from '../pci/expander.js';
 export const pxbPcie = deviceType({
   name: 'pxb-pcie',
   parent: 'pci-device',
+  category: 'bridge',
   description: 'PCI Express Expander Bridge',
   interfaces: ['conventional-pci-device'],
   hotpluggable: false,
@@ -14,6 +15,7 @@ export const pxbPcie = deviceType({
 export const pxb = deviceType({
   name: 'pxb',
   parent: 'pci-device',
+  category: 'bridge',
   description: 'PCI Expander Bridge',
   interfaces: ['conventional-pci-device'],
   hotpluggable: false,

@@ -28,6 +28,16 @@ export class TypeRegistry {
   names(): string[] {
     return [...this.#plain.keys(), ...this.#devices.keys()];
   }
+  /** Device types that users can make. */
+  creatables(): DeviceType[] {
+    return [...this.#devices.values()].filter(
+      ({ abstract, userCreatable }) => abstract !== true && userCreatable !== false,
+    );
+  }
+  /** The type that an alias stands for; any other name as it is. */
+  resolve(name: string): string {
+    return this.#aliases.get(name) ?? name;
+  }
   device(name: string): DeviceType | undefined {
     return this.#devices.get(name);
   }
@@ -59,7 +69,7 @@ export class TypeRegistry {
    * @throws QmpError with the texts of reference/pci-and-memory-devices.md §3.4
    */
   creatable(given: string): DeviceType {
-    const name = this.#aliases.get(given) ?? given;
+    const name = this.resolve(given);
     const type = this.#devices.get(name);
     if (type === undefined) {
       if (this.isA(name, 'device')) {

@@ -11,6 +11,7 @@ import { limitsWith, parseLimit, type LimitName, type Limits } from '../limits.j
 import { LOG_LEVELS, type LogLevel } from '../log.js';
 import type { GlobalSetting } from '../machine/machine.js';
 import { checkStdio } from './endpoints.js';
+import { helpRequest, type HelpRequest } from './help-request.js';
 import { CommandLineError, Parameters, parseOpts } from './keyval.js';
 import { MachineOption, readMemory, type MemoryChoice } from './machine.js';
 import {
@@ -34,6 +35,7 @@ import { UNUSED_OPTIONS } from './unused.js';
 /** What was asked for: to run, or to print something and exit. */
 export type Invocation =
   | { readonly kind: 'run'; readonly options: Options }
+  | { readonly kind: 'option-help'; readonly request: HelpRequest }
   | { readonly kind: 'help' | 'version' | 'print-reference' | 'print-config-schema' };
 
 export interface Options extends DaemonConfig {
@@ -184,7 +186,7 @@ const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
 /** Switches that are only remembered. */
 const FLAGS: readonly string[] = ['S', 'preconfig', 'daemonize', 'nodefaults', 'demo'];
 /** Options that end the reading of the command line. */
-const PRINTING: Readonly<Record<string, Exclude<Invocation['kind'], 'run'>>> = {
+const PRINTING: Readonly<Record<string, Exclude<Invocation['kind'], 'run' | 'option-help'>>> = {
   h: 'help',
   help: 'help',
   '?': 'help',
@@ -210,9 +212,13 @@ const lookUp = <T>(table: Readonly<Record<string, T>>, name: string): T | undefi
 /**
  * Reads the words behind the program's name. One and two dashes mean the same, as in QEMU.
  *
+ * @param source in a configuration file nobody asks for help
  * @throws CommandLineError whose message lacks only the program's name: `-foo: invalid option`
  */
-export const parseCommandLine = (words: readonly string[]): Invocation => {
+export const parseCommandLine = (
+  words: readonly string[],
+  source: 'words' | 'file' = 'words',
+): Invocation => {
   const draft = new Draft();
   for (let at = 0; at < words.length; at++) {
     const word = words[at] ?? '';
@@ -233,7 +239,10 @@ export const parseCommandLine = (words: readonly string[]): Invocation => {
     if (unused === false) continue;
     const text = words[++at];
     if (text === undefined) throw new CommandLineError(word, 'requires an argument');
-    apply?.(draft, `${word} ${text}`, text);
+    const origin = `${word} ${text}`;
+    const request = source === 'words' ? helpRequest(origin, name, text) : undefined;
+    if (request !== undefined) return { kind: 'option-help', request };
+    apply?.(draft, origin, text);
   }
   return { kind: 'run', options: finish(draft) };
 };

@@ -23,7 +23,7 @@ type Given = Infer<typeof ConfigMachine>;
 /** Reads options as the command line would; the message lacks the words. @throws Error */
 const readWords = (words: readonly string[]): Options => {
   try {
-    const invocation = parseCommandLine(words);
+    const invocation = parseCommandLine(words, 'file');
     if (invocation.kind === 'run') return invocation.options;
   } catch (error) {
     const text = error instanceof Error ? error.message : String(error);

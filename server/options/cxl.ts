@@ -13,7 +13,9 @@ export interface GivenValue {
 const LIST = 'cxl-fmw';
 const MEMBERS = ['size', 'interleave-granularity'];
 
-export const isWindowKey = (key: string): boolean => key === LIST || key.startsWith(`${LIST}.`);
+export type WindowKey = typeof LIST | `${typeof LIST}.${string}`;
+export const isWindowKey = (key: string): key is WindowKey =>
+  key === LIST || key.startsWith(`${LIST}.`);
 
 /**
  * Reads the fixed memory windows.

@@ -43,6 +43,31 @@ const pieces = (text: string): Piece[] => {
   return found;
 };
 
+const isHelp = (word: string): boolean => word === 'help' || word === '?';
+
+/**
+ * The newer notation with `help` among its words, as `-machine q35,help`.
+ *
+ * @returns the value of `implied`, '' when there is none; undefined when nobody asks for help
+ */
+export const helpInKeyval = (text: string, implied: string): string | undefined => {
+  const words = pieces(text);
+  if (!words.some((word) => word.key === undefined && isHelp(word.text))) return undefined;
+  const named = words.findLast(
+    ({ key, text: value }, index) =>
+      key === implied || (index === 0 && key === undefined && !isHelp(value)),
+  );
+  return named?.text ?? '';
+};
+
+/** The same in the older notation, where `driver=help` asks, too. */
+export const helpInOpts = (text: string, implied: string): string | undefined => {
+  const pairs = parseOpts(text, implied);
+  const named = pairs.findLast(([key]) => key === implied)?.[1] ?? '';
+  if (isHelp(named)) return '';
+  return pairs.some(([key]) => isHelp(key)) ? named : undefined;
+};
+
 /**
  * The older notation (`-device`, `-chardev`, `-m`, ...): the first word without `=` is the value of
  * `implied`; a later one is a switch, `NAME` for on and `noNAME` for off.

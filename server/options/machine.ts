@@ -3,13 +3,29 @@ import type { CxlConfig } from '../../devices/cxl/host.js';
 import type { MachineKind } from '../../devices/platform/platform.js';
 import { GuestPolicy as GuestPolicyType } from '../../schema/guest.js';
 import type { GuestPolicy } from '../machine/machine.js';
-import { isWindowKey, readWindows, type GivenValue } from './cxl.js';
+import { isWindowKey, readWindows, type GivenValue, type WindowKey } from './cxl.js';
 import { CommandLineError, Parameters, parseKeyval, parseOpts, readBool } from './keyval.js';
 
 /** `-machine` and `-m`. */
 
+/** Properties of the machine that have an effect, as `-machine TYPE,help` tells them. */
+export const MACHINE_PROPERTIES = {
+  accel: { type: 'string', doc: "qtest: the qtest client moves the clock; others aren't used" },
+  cxl: { type: 'bool', doc: 'CXL host bridges and windows' },
+  'cxl-fmw': { type: 'CXLFixedMemoryWindowOptions', doc: 'CXL fixed memory windows (array)' },
+  'guest-policy': { type: 'GuestPolicy', doc: 'how the built-in guest side answers requests' },
+  'memory-backend': { type: 'link<memory-backend>', doc: 'id of the backend that is the RAM' },
+  nvdimm: { type: 'bool', doc: 'memory modules may be nvdimm' },
+  type: { type: 'string', doc: 'the machine itself' },
+} as const satisfies Readonly<Record<string, { readonly type: string; readonly doc: string }>>;
+type Property = keyof typeof MACHINE_PROPERTIES;
+/** Those that `none` lacks. */
+export const BOARD_PROPERTIES: readonly string[] = ['cxl', 'cxl-fmw'];
+/** Keys of `-m`. */
+export const MEMORY_KEYS = ['size', 'slots', 'maxmem'] as const;
+
 /** On/off properties of a guest that we do not run; checked and not used. */
-const SWITCHES = [
+export const SWITCHES = [
   'acpi',
   'dump-guest-core',
   'graphics',
@@ -26,7 +42,7 @@ const SWITCHES = [
   'fd-bootchk',
 ];
 /** Others of the same kind, of any value. */
-const UNUSED = [
+export const UNUSED = [
   'append',
   'dt-compatible',
   'dumpdtb',
@@ -60,7 +76,7 @@ export interface MachineChoice {
 }
 
 /** Kind and canonical name for every name a machine may be given by. */
-const machineKind = (name: string): { kind: MachineKind; canonical: string } | undefined => {
+export const machineKind = (name: string): { kind: MachineKind; canonical: string } | undefined => {
   if (name === 'none') return { kind: 'none', canonical: 'none' };
   if (name === 'pc' || /^pc-i440fx-\d+\.\d+$/.test(name))
     return { kind: 'pc', canonical: 'pc-i440fx-10.2' };
@@ -110,7 +126,7 @@ export class MachineOption {
     const windows = readWindows(given);
     return this.#switch('cxl') ? { windows } : undefined;
   }
-  #switch(key: string): boolean {
+  #switch(key: Property): boolean {
     const given = this.#take(key);
     return given !== undefined && readBool(given.origin, key, given.value);
   }
@@ -133,7 +149,7 @@ export class MachineOption {
     }
   }
 
-  #take(key: string): { origin: string; value: string } | undefined {
+  #take(key: Property | WindowKey): { origin: string; value: string } | undefined {
     const found = this.#values.get(key);
     this.#values.delete(key);
     return found;
@@ -162,12 +178,11 @@ export interface MemoryChoice {
 /** `-m`: memory and room for more; size 0 is the default of 128 MiB. @throws CommandLineError */
 export const readMemory = (origin: string, text: string): MemoryChoice => {
   const given = new Parameters(origin, parseOpts(text, 'size'));
-  const size = readSize(origin, 'size', given.take('size') ?? '0', 20n);
+  const [sizeText, slots = '0', maxmem] = MEMORY_KEYS.map((key) => given.take(key));
+  const size = readSize(origin, 'size', sizeText ?? '0', 20n);
   const ramSize = size === 0n ? 128n * MIB : (size + 8191n) & ~8191n;
-  const slots = given.take('slots') ?? '0';
   if (!/^[0-9]{1,9}$/.test(slots))
     throw new CommandLineError(origin, `Parameter 'slots' expects a number, not '${slots}'`);
-  const maxmem = given.take('maxmem');
   const limit = maxmem === undefined ? undefined : readSize(origin, 'maxmem', maxmem, 0n);
   given.end();
   if (limit !== undefined && limit < ramSize)

@@ -6,7 +6,7 @@ import { readSocket } from './socket.js';
 /** `-chardev`, `-mon`, `-qmp`: where monitors meet their clients. */
 
 /** Backends that nothing here connects to. */
-const IDLE_BACKENDS = [
+const IDLE_BACKENDS: readonly string[] = [
   'null',
   'file',
   'pipe',
@@ -24,6 +24,9 @@ const IDLE_BACKENDS = [
   'tty',
   'mux',
 ];
+/** Backends that `-chardev` takes. */
+export const CHARDEV_BACKENDS: readonly string[] = ['socket', 'stdio', 'pty', ...IDLE_BACKENDS];
+
 const isIdentifier = (text: string): boolean => /^[A-Za-z][A-Za-z0-9._-]*$/.test(text);
 
 /**

@@ -38,3 +38,6 @@ export const UNUSED_OPTIONS: Readonly<Record<string, boolean>> = {
   rtc: true,
   overcommit: true,
 };
+
+/** Those of them whose argument is a text or a file, also when it reads `help`. */
+export const FREE_TEXT: readonly string[] = ['append', 'bios', 'initrd', 'k', 'kernel'];

@@ -65,6 +65,8 @@ t.test('a mistake is told with its place in the file', async (t) => {
     [one({ memory: 1 }), /machines\[1\]: Invalid parameter type for 'memory', expected: string$/],
     [one({ uuid: 'x' }), /machines\[1\]\.uuid: failed to parse UUID/],
     [one({ 'guest-policy': 'no' }), /machines\[1\]: Parameter 'guest-policy' does not accept/],
+    [one({ machine: 'help' }), /machines\[1\]\.machine: unsupported machine type 'help'/],
+    [one({ machine: 'q35,help' }), /machines\[1\]\.machine: Expected '=' after parameter 'help'/],
     [one({ globals: ['x'] }), /machines\[1\]\.globals\[0\]: /],
     [
       one({ devices: [{ driver: 'pcie-root-port' }, {}] }),
