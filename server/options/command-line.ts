@@ -195,6 +195,12 @@ const PRINTING: Readonly<Record<string, Exclude<Invocation['kind'], 'run' | 'opt
   'print-config-schema': 'print-config-schema',
 };
 
+/** Names of all options that do something; `-h` tells of each. */
+export const OPTIONS_WITH_EFFECT: readonly string[] = [
+  ...[...Object.keys(WITH_ARGUMENT), ...FLAGS],
+  ...Object.keys(PRINTING),
+];
+
 /** `HOST:PORT` or `[HOST]:PORT`. @throws CommandLineError */
 const readListen = (origin: string, text: string): { host: string; port: number } => {
   const match = /^(?:\[([^\]]+)\]|([^:]+)):([0-9]{1,5})$/.exec(text);
