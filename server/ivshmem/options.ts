@@ -62,6 +62,7 @@ const OPTIONS = {
  * @throws Error naming option, value and rule
  */
 export const parseServerOptions = (words: readonly string[]): IvshmemServerOptions | undefined => {
+  checkKnown(words);
   const { values } = parseArgs({ args: [...words], options: OPTIONS, allowPositionals: false });
   if (values.help) return undefined;
   if (values.verbose && !values.foreground) throw new Error('-v needs -F');
@@ -75,6 +76,14 @@ export const parseServerOptions = (words: readonly string[]): IvshmemServerOptio
     foreground: values.foreground,
     verbose: values.verbose,
   };
+};
+
+/** Node would name one letter of `-foo`. @throws Error with the word as typed */
+const checkKnown = (words: readonly string[]): void => {
+  const { tokens } = parseArgs({ args: [...words], options: OPTIONS, strict: false, tokens: true });
+  for (const token of tokens)
+    if (token.kind === 'option' && !Object.hasOwn(OPTIONS, token.name))
+      throw new Error(`${words[token.index] ?? token.rawName}: invalid option`);
 };
 
 const placeOf = (name: string | undefined, directory: string | undefined): SharedPlace => {

@@ -64,7 +64,7 @@ t.test('what cannot be is refused with option, value and rule', async (t) => {
     [['-M', 'x'.repeat(256)], /1 to 255 bytes/],
     [['-M', 'a', '-m', '/tmp'], /^-M and -m exclude each other$/],
     [['--limit', 'ivshmem-peers=0'], /takes an integer from 1 to 65535, not '0'/],
-    [['-x'], /'-x'/],
+    [['-x'], /^-x: invalid option$/],
     [['word'], /'word'/],
   ] as const)
     t.throws(() => parseServerOptions(words), { message }, words.join(' '));
@@ -127,3 +127,15 @@ t.test(
     await eventually('all is gone', () => ![path, shm, pidfile].some((at) => existsSync(at)));
   },
 );
+
+t.test('an option that there is not is named as it was typed', async (t) => {
+  for (const [words, named] of [
+    [['-foo'], '-foo'],
+    [['-v', '-vx', '-F'], '-vx'],
+    [['--foo'], '--foo'],
+    [['--foo=1'], '--foo=1'],
+    [['-S', '/s', '--no-foreground'], '--no-foreground'],
+    [['--constructor'], '--constructor'],
+  ] as const)
+    t.throws(() => parseServerOptions(words), { message: `${named}: invalid option` });
+});
