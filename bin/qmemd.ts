@@ -10,6 +10,7 @@ import { parseCommandLine, type Options } from '../server/options/command-line.j
 import { endpointsOf } from '../server/options/endpoints.js';
 import { readyDescriptor, reportReady } from '../server/readiness.js';
 import { hostPort } from '../server/transport/inet.js';
+import { openFailure } from '../server/transport/reason.js';
 import { QMP_VERSION, VERSION } from '../server/version.js';
 
 const complain = (error: unknown): void => {
@@ -75,6 +76,16 @@ const withConfig = async (options: Options): Promise<Options> => {
   return withConfigFile(options, options.configFile);
 };
 
+/** @throws Error that names the option */
+const openLog = (path: string | undefined): number => {
+  if (path === undefined) return 2;
+  try {
+    return openSync(path, 'a', 0o644);
+  } catch (error) {
+    throw new Error(`-D ${path}: ${openFailure(path, error)}`, { cause: error });
+  }
+};
+
 const serve = async (given: Options): Promise<void> => {
   const { env } = process;
   // First of all: before anything is opened.
@@ -82,8 +93,9 @@ const serve = async (given: Options): Promise<void> => {
     named: namedDescriptors(given),
     own: readyDescriptor(env),
   });
+  // Before the demonstration makes files.
+  const fd = openLog(given.logFile);
   const { options, demo } = await withDemo(given);
-  const fd = options.logFile === undefined ? 2 : openSync(options.logFile, 'a', 0o644);
   const log = createLog(options.logLevel, fd);
   const finish = (status: number): void => {
     demo?.close();

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
+import { openFailure } from '../transport/reason.js';
 import { isTrusted } from './origin.js';
 
 /** Longer files hold something else. */
@@ -8,9 +9,6 @@ const MAX_TOKEN_BYTES = 4096;
 const MIN_TOKEN = 16;
 /** RFC 6750 §2.1 b64token. */
 const TOKEN = /^[A-Za-z0-9._~+/-]+=*$/;
-
-const messageOf = (error: unknown): string =>
-  error instanceof Error ? error.message : String(error);
 
 const readSmall = (path: string): { mode: number; text: string } => {
   const fd = openSync(path, 'r');
@@ -34,7 +32,7 @@ export const readTokenFile = (path: string, origin: string): string => {
   try {
     found = readSmall(path);
   } catch (error) {
-    throw new Error(`${origin}: ${messageOf(error)}`, { cause: error });
+    throw new Error(`${origin}: ${openFailure(path, error)}`, { cause: error });
   }
   const fail = (problem: string): Error => new Error(`${origin}: ${problem}`);
   if ((found.mode & 0o077) !== 0)

@@ -5,6 +5,7 @@ import type { MachineConfig, ProcessOrigins } from '../config.js';
 import { writeJson } from '../framing/writer.js';
 import { checkLimit, limitsWith, type LimitName } from '../limits.js';
 import { LOG_LEVELS } from '../log.js';
+import { openFailure } from '../transport/reason.js';
 import type { Options } from './command-line.js';
 import { readJson } from '../framing/json-text.js';
 import { readMachine, readOption } from './config-machine.js';
@@ -92,6 +93,15 @@ const originsOf = (
   pidfile: pidfile === undefined ? file.member('pidfile').origin : origins.pidfile,
 });
 
+/** @throws Error that names the option */
+const readText = (path: string): string => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new Error(`--config ${path}: ${openFailure(path, error)}`, { cause: error });
+  }
+};
+
 /**
  * The options of the command line completed by the file; where both say something, the command line
  * counts. Nothing but the file is opened.
@@ -100,7 +110,8 @@ const originsOf = (
  */
 export const withConfigFile = (options: Options, path: string): Options => {
   const place = new Place(path);
-  const value = place.at(() => readJson(readFileSync(path, 'utf8')));
+  const text = readText(path);
+  const value = place.at(() => readJson(text));
   if (!isJsonObject(value)) throw place.problem('an object is expected');
   const file = place.at(() => checkValue(ConfigFile, value, ''));
   const machines = readMachines(place, file.machines);

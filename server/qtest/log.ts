@@ -1,6 +1,7 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { QtestConfig } from '../config.js';
 import type { RootLog } from '../log.js';
+import { openFailure } from '../transport/reason.js';
 
 /** What one session records. */
 export interface QtestLog {
@@ -26,8 +27,7 @@ export class QtestLogFile {
     try {
       this.#fd = openSync(path, 'w', 0o666);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      throw new Error(`${origin}: ${reason}`, { cause: error });
+      throw new Error(`${origin}: ${openFailure(path, error)}`, { cause: error });
     }
   }
 

@@ -1,4 +1,4 @@
-/** Texts of strerror (C locale) for what goes wrong with sockets; libuv's own differ. */
+/** Texts of strerror (C locale) for what goes wrong with sockets and files; libuv's own differ. */
 const REASONS: Readonly<Record<string, string>> = {
   EADDRINUSE: 'Address already in use',
   ENOENT: 'No such file or directory',
@@ -6,6 +6,11 @@ const REASONS: Readonly<Record<string, string>> = {
   EPERM: 'Operation not permitted',
   ECONNREFUSED: 'Connection refused',
   ENOTDIR: 'Not a directory',
+  EISDIR: 'Is a directory',
+  ELOOP: 'Too many levels of symbolic links',
+  ENAMETOOLONG: 'File name too long',
+  ENXIO: 'No such device or address',
+  EMFILE: 'Too many open files',
   EROFS: 'Read-only file system',
   EBADF: 'Bad file descriptor',
   ENOTSOCK: 'Socket operation on non-socket',
@@ -25,3 +30,7 @@ export const codeOf = (error: unknown): string =>
 /** Why a call failed, in plain words. */
 export const reasonOf = (error: unknown): string =>
   REASONS[codeOf(error)] ?? (error instanceof Error ? error.message : String(error));
+
+/** Why a file could not be opened, or read to its end. */
+export const openFailure = (path: string, error: unknown): string =>
+  `Failed to open '${path}': ${reasonOf(error)}`;

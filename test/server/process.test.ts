@@ -91,6 +91,35 @@ t.test('nobody to connect to is one clear line', async (t) => {
   t.match(stderr, /^qmemd: .*nobody\.sock.*\n$/);
 });
 
+t.test(
+  'a file that cannot be opened is one line in plain words that names the option',
+  async (t) => {
+    const folder = privateFolder(t);
+    const no = join(folder, 'no', 'file');
+    const listen = ['--listen', '127.0.0.1:0'];
+    for (const [words, problem] of [
+      [['-D', no], `-D ${no}: Failed to open '${no}': No such file or directory`],
+      [['-D', folder], `-D ${folder}: Failed to open '${folder}': Is a directory`],
+      [
+        [...listen, '--token-file', no],
+        `--token-file ${no}: Failed to open '${no}': No such file or directory`,
+      ],
+    ] as const)
+      t.match(await finish(t, [...NONE, ...words]), { status: 1, stderr: `qmemd: ${problem}\n` });
+    for (const [path, reason] of [
+      [no, 'No such file or directory'],
+      [folder, 'Is a directory'],
+    ] as const)
+      t.match(await finish(t, ['--config', path]), {
+        status: 1,
+        stderr: `qmemd: --config ${path}: Failed to open '${path}': ${reason}\n`,
+      });
+    const env = { ...process.env, XDG_RUNTIME_DIR: folder };
+    t.equal(await spawnDaemon(t, ['--demo', '-D', no], env).exit, 1);
+    t.equal(existsSync(join(folder, 'qmemd')), false, 'the demonstration leaves nothing behind');
+  },
+);
+
 /** Listens, hands the socket to a daemon as descriptors 3 and 4 and leaves, as a manager that restarts. */
 const MANAGER = `
 const [program, path, ...words] = process.argv.slice(1);

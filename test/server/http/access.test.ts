@@ -83,8 +83,10 @@ t.test('a token file must be private and hold one good token', async (t) => {
       message: /: the token must have 16 to 4096 characters$/,
     });
   t.throws(() => read(tokenFile(t, 'two words that are long')), { message: /letters/ });
-  t.throws(() => read('/no/such/file'), { message: /^--token-file .*ENOENT/ });
+  t.throws(() => read('/no/such/file'), {
+    message: /^--token-file .*: Failed to open '\/no\/such\/file': No such file or directory$/,
+  });
   await t.rejects(startDaemon(t, ['--listen', '127.0.0.1:0', '--token-file', '/no/such/file']), {
-    message: /ENOENT/,
+    message: /^--token-file \/no\/such\/file: Failed to open/,
   });
 });

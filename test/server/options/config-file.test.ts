@@ -104,7 +104,9 @@ t.test('a mistake is told with its place in the file', async (t) => {
     [{ machines: [{ name: 'a' }], 'log-level': 'x' }, /'log-level' does not accept value 'x'/],
   ] as const)
     t.throws(() => read(t, content), { message: text }, String(text));
-  t.throws(() => withConfigFile(optionsOf([]), '/no/such'), { message: /^\/no\/such: ENOENT/ });
+  t.throws(() => withConfigFile(optionsOf([]), '/no/such'), {
+    message: "--config /no/such: Failed to open '/no/such': No such file or directory",
+  });
 });
 
 t.test('options of a machine do not go with a file', async (t) => {
@@ -178,7 +180,7 @@ t.test('what fails when it is opened is told with its place in the file', async 
     ],
     [
       one({ qtest: { path: '/tmp/x', log: no } }),
-      `machines[1].qtest.log: ENOENT: no such file or directory, open '/nope/x'`,
+      "machines[1].qtest.log: Failed to open '/nope/x': No such file or directory",
     ],
     [
       one({ chardevs: [`socket,id=c,path=${no}`] }),
@@ -194,7 +196,7 @@ t.test('what fails when it is opened is told with its place in the file', async 
     ],
     [
       { ...one({}), listen: '127.0.0.1:0', 'token-file': no },
-      "token-file: ENOENT: no such file or directory, open '/nope/x'",
+      "token-file: Failed to open '/nope/x': No such file or directory",
     ],
   ] as const) {
     const given = read(t, { listen: '', ...content });

@@ -92,7 +92,7 @@ t.test('what cannot be opened ends the start with one line', async (t) => {
     [['-qtest', `unix:${join(folder, 'nobody')}`], /nobody.*: No such file or directory/],
     [
       ['-qtest', 'unix:/tmp/q,server=on,wait=off', '-qtest-log', join(folder, 'no', 'log')],
-      /-qtest-log .*no\/log: .*ENOENT/,
+      /-qtest-log .*no\/log: Failed to open '.*no\/log': No such file or directory/,
     ],
     [['-qtest', 'nothing'], /-qtest nothing: 'nothing' is not a valid char driver/],
   ] as const) {
