@@ -41,6 +41,14 @@ const shown = (endpoint: CharEndpoint): string => {
   return 'host' in endpoint ? `tcp:${hostPort(endpoint)}` : endpoint.kind;
 };
 
+/** Whether anybody can ever tell the machines something. */
+const isReachable = ({ machines, listen }: Options): boolean =>
+  listen !== undefined ||
+  machines.some(
+    ({ monitors, qtest, incoming }) =>
+      monitors.length > 0 || qtest !== undefined || incoming !== undefined,
+  );
+
 const DEMO_LISTEN = { host: '127.0.0.1', port: 7710 };
 
 /** Options with the demonstration machine added, and what must be undone at the end. */
@@ -146,6 +154,10 @@ const serve = async (given: Options): Promise<void> => {
   } else if (daemon.httpAddress !== undefined) {
     process.stderr.write(`qmemd: HTTP and WebSocket on ${hostPort(daemon.httpAddress)}\n`);
   }
+  if (!isReachable(options))
+    process.stderr.write(
+      'qmemd: info: no monitor, no qtest and no --listen: nobody can reach this machine (try qmemd -h or --demo)\n',
+    );
   try {
     reportReady(env);
   } catch (error) {

@@ -120,6 +120,31 @@ t.test(
   },
 );
 
+t.test('a machine that nobody can reach says so, and no other does', async (t) => {
+  const path = join(privateFolder(t), 'qmp.sock');
+  const silent =
+    /^qmemd: info: no monitor, no qtest and no --listen: .*\(try qmemd -h or --demo\)\n$/;
+  for (const words of [[], [...NONE, '-monitor', 'stdio']]) {
+    const { child, stderr, exit } = spawnDaemon(t, words);
+    await eventually('a line on stderr', () => stderr() !== '');
+    t.match(stderr(), silent, words.join(' '));
+    child.kill('SIGTERM');
+    t.equal(await exit, 0);
+  }
+  for (const words of [
+    ['-qmp', `unix:${path},server=on,wait=off`],
+    ['-qtest', `unix:${path},server=on,wait=off`],
+    ['-incoming', `unix:${path}`],
+  ]) {
+    const { child, stderr, exit } = spawnDaemon(t, [...NONE, ...words]);
+    await eventually('it listens', () => existsSync(path));
+    // What it says of its start is printed before a signal is looked at.
+    child.kill('SIGTERM');
+    t.equal(await exit, 0);
+    t.equal(stderr(), '', words.join(' '));
+  }
+});
+
 /** Listens, hands the socket to a daemon as descriptors 3 and 4 and leaves, as a manager that restarts. */
 const MANAGER = `
 const [program, path, ...words] = process.argv.slice(1);
