@@ -1,6 +1,11 @@
 import { refused } from '../../schema/error.js';
 import type { DeviceContext, DeviceState, ResetType, StateImage } from '../core/device.js';
-import type { AccessSize, HostMapping, HostMemory } from '../core/host-memory.js';
+import {
+  HostError,
+  type AccessSize,
+  type HostMapping,
+  type HostMemory,
+} from '../core/host-memory.js';
 import { bytesFromInt, intFromBytes, MemoryRegion } from '../core/memory-region.js';
 import type { PropertyValues } from '../core/property.js';
 import { PciFunction } from '../pci/function.js';
@@ -69,11 +74,7 @@ export class StateSample implements PciDevice {
   realize(): void {
     this.#checkProperties();
     const size = this.#properties['memory-size'];
-    this.#mapping = this.#context.hostMemory.anonymous({
-      size,
-      share: false,
-      name: `state-sample ${this.#context.path}`,
-    });
+    this.#mapping = this.#allocate(size);
     const memory = this.#context.memories.add(MEMORY_NAME, this.#mapping);
     this.#fill();
     this.pci.registerBar(CONFIG_BAR, this.#registers(), { type: 'memory' });
@@ -105,6 +106,16 @@ export class StateSample implements PciDevice {
     this.#config.set(config);
   }
 
+  /** @throws QmpError when the host refuses */
+  #allocate(size: bigint): HostMapping {
+    const name = `state-sample ${this.#context.path}`;
+    try {
+      return this.#context.hostMemory.anonymous({ size, share: false, name });
+    } catch (error) {
+      if (!(error instanceof HostError)) throw error;
+      throw refused(`cannot set up the memory of the device: ${error.message}`, error);
+    }
+  }
   #checkProperties(): void {
     const memory = this.#properties['memory-size'];
     if (memory < 1n || memory > MOST_MEMORY)

@@ -1,6 +1,7 @@
 import t from 'tap';
 import { memoryByte } from '../../devices/state-sample/registers.js';
 import type { Json } from '../side-by-side/client.js';
+import { startDaemon } from '../support/daemon.js';
 import { startMachine } from '../support/machine.js';
 import { StateClient } from '../support/state-client.js';
 
@@ -29,6 +30,14 @@ t.test('properties that cannot be are refused', async (t) => {
     await t.rejects(run('device_add', { driver: 'state-sample', id: 's1', [property]: value }), {
       message: rule,
     });
+});
+
+t.test('a host that gives no memory is told as the reason', async (t) => {
+  const words = ['-M', 'pc', '-nodefaults', '-device', 'state-sample,id=s0'];
+  await t.rejects(startDaemon(t, words, { nativeDisabled: true }), {
+    message:
+      /^-device state-sample,id=s0: cannot set up the memory of the device: .*optional package koffi/,
+  });
 });
 
 t.test('memory and configuration of other sizes', async (t) => {
