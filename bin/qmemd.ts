@@ -56,8 +56,8 @@ const withDemo = async (options: Options): Promise<{ options: Options; demo?: De
   if (!options.demo) return { options };
   const { createDemo } = await import('../server/demo.js');
   const { NativeLoader } = await import('../server/os/native.js');
-  const native = process.env['QMEMD_NATIVE'] !== 'none' && new NativeLoader().load() !== undefined;
-  const demo = createDemo(demoSocketPath(process.env), native);
+  const native = new NativeLoader({ disabled: process.env['QMEMD_NATIVE'] === 'none' });
+  const demo = createDemo(demoSocketPath(process.env), native.status());
   return {
     options: {
       ...options,
@@ -140,10 +140,8 @@ const serve = async (given: Options): Promise<void> => {
     await daemon.start();
   } catch (error) {
     complain(error);
-    if (demo !== undefined)
-      process.stderr.write(
-        'Is the demonstration running already? Then use it, or stop it first.\n',
-      );
+    if (demo !== undefined && (await (await import('../server/demo.js')).isServed(demo.socket)))
+      process.stderr.write('The demonstration is running already: use it, or stop it first.\n');
     finish(1);
     return;
   }

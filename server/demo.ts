@@ -8,21 +8,24 @@ import {
   readdirSync,
   rmSync,
 } from 'node:fs';
+import { connect } from 'node:net';
 import { dirname, join } from 'node:path';
 import type { MachineConfig } from './config.js';
 import { createDemoPool, removeAbandonedPools, type DemoPool } from './demo-pool.js';
+import type { NativeStatus } from './os/native.js';
 import { hostPort } from './transport/inet.js';
 
 /**
  * What `npm start` shows: a machine with a dynamic-mdevice on a file in a private folder, and four
- * hosts on one CXL pool.
+ * hosts on one CXL pool; where memory cannot be mapped, a machine with an edu device.
  */
 export interface Demo {
   readonly machines: readonly MachineConfig[];
-  /** Undefined where the host has no shared memory. */
-  readonly pool: DemoPool | undefined;
   readonly socket: string;
-  readonly memory: string;
+  /** What it has where memory can be mapped. */
+  readonly mapped: { readonly memory: string; readonly pool: DemoPool } | undefined;
+  /** Why it cannot, where that is so. */
+  readonly reason: string | undefined;
   /** Removes what the demonstration made. */
   close(): void;
 }
@@ -62,32 +65,53 @@ const removeAbandoned = (folder: string): void => {
  * Makes the folder and the (sparse) files, and the configuration of the machines on them.
  *
  * @param socket where the monitor listens; everything else lies beside it
- * @param withPool whether the host has what shared memory needs
+ * @param native whether memory can be mapped, or why not
  */
-export const createDemo = (socket: string, withPool: boolean): Demo => {
+export const createDemo = (socket: string, { native, reason }: NativeStatus): Demo => {
   const folder = dirname(socket);
   makePrivate(folder);
   removeAbandoned(folder);
-  if (withPool) removeAbandonedPools(isAbandoned);
+  if (native === 'none')
+    return {
+      ...{ socket, mapped: undefined, reason },
+      machines: [createMachine(socket, EDU)],
+      close: () => undefined,
+    };
+  removeAbandonedPools(isAbandoned);
   const memory = join(folder, `demo.${String(process.pid)}.mem`);
   const fd = openSync(memory, 'wx', 0o600);
   ftruncateSync(fd, MEMORY_SIZE);
   closeSync(fd);
-  const pool = withPool
-    ? createDemoPool(folder, join(folder, `pool.${String(process.pid)}.mem`))
-    : undefined;
+  const pool = createDemoPool(folder, join(folder, `pool.${String(process.pid)}.mem`));
   return {
-    ...{ socket, memory, pool },
-    machines: [createMachine(socket, memory), ...(pool?.machines ?? [])],
+    ...{ socket, mapped: { memory, pool }, reason: undefined },
+    machines: [createMachine(socket, mdevice(memory)), ...pool.machines],
     close: () => {
       rmSync(memory, { force: true });
-      pool?.close();
+      pool.close();
     },
   };
 };
 
-const createMachine = (socket: string, memory: string): MachineConfig => {
-  const device = (values: [string, string][]): MachineConfig['devices'][number] => ({
+type Values = [name: string, value: string][];
+
+/** A device on the root port. */
+const EDU: Values = [
+  ['driver', 'edu'],
+  ['id', 'edu0'],
+  ['bus', 'rp1'],
+];
+const mdevice = (memory: string): Values => [
+  ['driver', 'dynamic-mdevice'],
+  ['id', 'mem0'],
+  ['bus', 'rp1'],
+  ['size', '4G'],
+  ['align', '2M'],
+  ['mem-path', memory],
+];
+
+const createMachine = (socket: string, plugged: Values): MachineConfig => {
+  const device = (values: Values): MachineConfig['devices'][number] => ({
     origin: '--demo',
     form: 'text',
     values,
@@ -109,14 +133,7 @@ const createMachine = (socket: string, memory: string): MachineConfig => {
         ['driver', 'pcie-root-port'],
         ['id', 'rp1'],
       ]),
-      device([
-        ['driver', 'dynamic-mdevice'],
-        ['id', 'mem0'],
-        ['bus', 'rp1'],
-        ['size', '4G'],
-        ['align', '2M'],
-        ['mem-path', memory],
-      ]),
+      device(plugged),
     ],
     monitors: [
       {
@@ -134,7 +151,7 @@ export const demoBanner = (
   http: { host: string; port: number } | undefined,
   version: string,
 ): string => {
-  const ctl = 'node dist/bin/qmemctl.js';
+  const { mapped, socket } = demo;
   const web =
     http === undefined
       ? []
@@ -142,28 +159,59 @@ export const demoBanner = (
           `  QMP over WebSocket  ws://${hostPort(http)}/machines/demo/qmp`,
           `  health              http://${hostPort(http)}/healthz`,
         ];
+  const what =
+    mapped === undefined
+      ? "with a device 'edu0', and without memory"
+      : "with a dynamic-mdevice 'mem0' on 1 GiB of host memory";
   return [
-    `qmemd ${version}: machine 'demo' runs, with a dynamic-mdevice 'mem0' on 1 GiB of host memory`,
-    `  QMP on UNIX socket  ${demo.socket}`,
+    `qmemd ${version}: machine 'demo' runs, ${what}`,
+    `  QMP on UNIX socket  ${socket}`,
     ...web,
-    `  host memory         ${demo.memory}`,
+    ...(mapped === undefined
+      ? withoutMemory(demo.reason)
+      : [`  host memory         ${mapped.memory}`]),
     '',
     'Try, in another terminal in this folder:',
-    `  ${ctl} mem-attach id=mem0 size=67108864 offset=0`,
-    `  ${ctl} guest-mmio-write id=mem0 bar=2 offset=0 data=aGVsbG8gbWVtb3J5Cg==`,
-    `  head -c 13 ${demo.memory}`,
+    ...(mapped === undefined ? EDU_COMMANDS : memoryCommands(mapped.memory)),
     '',
-    ...poolLines(demo.pool),
+    ...(mapped === undefined ? [] : poolLines(mapped.pool)),
     'Ctrl-C stops it.',
     '',
   ].join('\n');
 };
 
-const poolLines = (pool: DemoPool | undefined): string[] =>
-  pool === undefined
-    ? []
-    : [
-        'The machines host0 to host3 share 64 GiB of CXL memory. Give them some, and hand it over:',
-        ...pool.commands.map((command) => `  ${command}`),
-        '',
-      ];
+const CTL = 'node dist/bin/qmemctl.js';
+
+const withoutMemory = (reason = 'unknown'): string[] => [
+  `  host memory         none: mapping needs the optional package koffi, which is not available (${reason});`,
+  `                      README.md, "What it needs", tells what to do`,
+];
+const EDU_COMMANDS: readonly string[] = [
+  `  ${CTL} query-native`,
+  `  ${CTL} guest-enumerate`,
+  `  ${CTL} guest-mmio-write id=edu0 bar=0 offset=4 size=4 value=1`,
+  `  ${CTL} guest-mmio-read id=edu0 bar=0 offset=4 size=4`,
+  `  ${CTL} device_del id=edu0`,
+];
+const memoryCommands = (memory: string): string[] => [
+  `  ${CTL} mem-attach id=mem0 size=67108864 offset=0`,
+  `  ${CTL} guest-mmio-write id=mem0 bar=2 offset=0 data=aGVsbG8gbWVtb3J5Cg==`,
+  `  head -c 13 ${memory}`,
+];
+
+const poolLines = (pool: DemoPool): string[] => [
+  'The machines host0 to host3 share 64 GiB of CXL memory. Give them some, and hand it over:',
+  ...pool.commands.map((command) => `  ${command}`),
+  '',
+];
+
+/** Whether a demonstration listens on `socket`. */
+export const isServed = (socket: string): Promise<boolean> =>
+  new Promise((resolve) => {
+    const client = connect(socket);
+    client.once('error', () => resolve(false));
+    client.once('connect', () => {
+      client.destroy();
+      resolve(true);
+    });
+  });
