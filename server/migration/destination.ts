@@ -33,6 +33,8 @@ export class Destination {
   #isOver = false;
   #isChosen = false;
   #isSilent = true;
+  /** The machine ends: that it has not come is nobody's fault. */
+  #isAbandoned = false;
   /** What takes back all that came. */
   #givenBack: Promise<void> | undefined;
 
@@ -76,6 +78,7 @@ export class Destination {
    * Gives up: nothing is left behind when it resolves. Without effect once the machine is here.
    */
   async abandon(reason: string): Promise<void> {
+    this.#isAbandoned = true;
     this.#fail(reason);
     await this.#givenBack;
   }
@@ -156,7 +159,9 @@ export class Destination {
   /** It has failed when the next one may come. */
   async #giveBack(reason: string): Promise<void> {
     await this.#arrival.abandon();
-    this.#options.progress.become('failed', reason);
+    const { machine, progress } = this.#options;
+    if (!this.#isAbandoned) machine.options.log.error({ reason }, 'load of migration failed');
+    progress.become('failed', reason);
     this.#options.onEnd(false);
   }
 }

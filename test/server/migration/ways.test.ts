@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import {
   closeSync,
   existsSync,
@@ -10,7 +11,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
-import { eventually, privateFolder } from '../../support/daemon.js';
+import { connectWhenUp, eventually, privateFolder, spawnDaemon } from '../../support/daemon.js';
 import { native, PassingClient } from '../../support/passing.js';
 import {
   becomes,
@@ -103,6 +104,39 @@ t.test('into a file, and out of it as often as one likes', async (t) => {
     },
   );
 });
+
+t.test(
+  'what comes in and fails is logged with the reason, and not that the machine ends',
+  async (t) => {
+    const folder = privateFolder(t);
+    const [path, socket] = [join(folder, 'machine'), join(folder, 'qmp.sock')];
+    writeFileSync(path, 'this is no machine');
+    const words = ['-M', 'pc', '-qmp', `unix:${socket},server=on,wait=off`];
+    const failing = spawnDaemon(t, [...words, '-incoming', `file:${path}`]);
+    await eventually('a line on stderr', () => failing.stderr().endsWith('\n'));
+    const qmp = await connectWhenUp(socket);
+    const info = (await qmp.execute('query-migrate')) as { status: string; 'error-desc': string };
+    t.equal(info.status, 'failed');
+    t.match(JSON.parse(failing.stderr()), {
+      level: 50,
+      machine: 'default',
+      reason: info['error-desc'],
+      msg: 'load of migration failed',
+    });
+    t.not(info['error-desc'], '');
+    await qmp.execute('quit');
+    t.equal(await failing.exit, 0);
+    const fifo = join(folder, 'fifo');
+    spawnSync('mkfifo', [fifo]);
+    const writer = openSync(fifo, 'r+');
+    t.teardown(() => closeSync(writer));
+    const waiting = spawnDaemon(t, [...words, '-incoming', `file:${fifo}`]);
+    await (await connectWhenUp(socket)).execute('query-migrate');
+    waiting.child.kill('SIGTERM');
+    t.equal(await waiting.exit, 0);
+    t.equal(waiting.stderr(), '');
+  },
+);
 
 t.test('a file that cannot be written: nothing is left, the machine goes on', async (t) => {
   const folder = privateFolder(t);
