@@ -46,7 +46,7 @@ const isReachable = ({ machines, listen }: Options): boolean =>
   listen !== undefined ||
   machines.some(
     ({ monitors, qtest, incoming }) =>
-      monitors.length > 0 || qtest !== undefined || incoming !== undefined,
+      monitors.length > 0 || qtest !== undefined || (incoming ?? 'defer') !== 'defer',
   );
 
 const DEMO_LISTEN = { host: '127.0.0.1', port: 7710 };

@@ -124,7 +124,7 @@ t.test('a machine that nobody can reach says so, and no other does', async (t) =
   const path = join(privateFolder(t), 'qmp.sock');
   const silent =
     /^qmemd: info: no monitor, no qtest and no --listen: .*\(try qmemd -h or --demo\)\n$/;
-  for (const words of [[], [...NONE, '-monitor', 'stdio']]) {
+  for (const words of [[], [...NONE, '-monitor', 'stdio'], [...NONE, '-incoming', 'defer']]) {
     const { child, stderr, exit } = spawnDaemon(t, words);
     await eventually('a line on stderr', () => stderr() !== '');
     t.match(stderr(), silent, words.join(' '));
