@@ -15,18 +15,19 @@ const ID = 'cxl-mem0';
 /** What becomes of a dead head's blocks. */
 const WAYS = ['adopt', 'freed by its successor', 'freed by management'] as const;
 
-/** The command line of head 0 as docs/cxl-pools.md has it. */
+/** The command line of a head as docs/cxl-pools.md has it, for `$number` and `$init`. */
 const documented = (): string[] => {
   const text = readFileSync(new URL('../../../docs/cxl-pools.md', import.meta.url), 'utf8');
-  const command = /```sh\nnode dist\/bin\/qmemd\.js ([^`]*?) \\\n +-qmp/.exec(text)?.[1] ?? '';
+  const command =
+    /^ +node dist\/bin\/qmemd\.js (-M q35,cxl=on [^`]*?) -daemonize "\$@"$/m.exec(text)?.[1] ?? '';
   return command.replaceAll('\\\n', ' ').split(/ +/);
 };
 const wordsOf = (state: string, head: number, adopt = false): string[] =>
   documented().map((word) =>
     word
       .replace('mhd_metadata', state)
-      .replace('mhd-head=0', `mhd-head=${String(head)}${adopt ? ',mhd-adopt=true' : ''}`)
-      .replace('mhd-init=true', `mhd-init=${String(head === 0)}`),
+      .replace('$number', `${String(head)}${adopt ? ',mhd-adopt=true' : ''}`)
+      .replace('$init', String(head === 0)),
   );
 
 const random = (below: number): number => Math.floor(Math.random() * below);
