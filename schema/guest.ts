@@ -9,12 +9,7 @@ import { PciDeviceId } from './pci.js';
 const ours = { since: '0.1', features: ['qmemd'] } as const;
 const id = str('id or object path of the device');
 
-/** Type of the machine's property `guest-policy`. */
-export const GuestPolicy = enumeration(
-  'GuestPolicy',
-  ['manual', 'accept', 'reject'],
-  'How the guest side answers by itself.',
-);
+export { GuestPolicy } from './guest-policy.js';
 
 export const MemAttachment = object('MemAttachment', {
   'bar-offset': int('size', 'where the memory appears in BAR 2'),

@@ -1,13 +1,10 @@
 import type { DaemonConfig, CharEndpoint } from './config.js';
 import type { RootLog } from './log.js';
-import { loadAhead } from './load-ahead.js';
 import type { CommandTable } from './dispatch/dispatcher.js';
 import { MachineHost, type NativeReport } from './machine-host.js';
-import { NativeEventNotifiers } from './os/event-notifiers.js';
 import { InheritedDescriptors } from './os/inherited-descriptors.js';
-import { NativeHostMemory } from './os/host-memory.js';
 import { NativeLoader } from './os/native.js';
-import { NativeSharedObjects } from './os/shared-objects.js';
+import type { HostServices } from './os/services.js';
 import { PidFile } from './os/pid-file.js';
 import type { HttpAddress, HttpServer } from './http/server.js';
 import type { MetricsPage } from './metrics/page.js';
@@ -48,6 +45,7 @@ export class Daemon {
   #httpAddress: HttpAddress | undefined;
   #metrics: Promise<MetricsPage> | undefined;
   #commands: Promise<CommandTable> | undefined;
+  #services: Promise<HostServices> | undefined;
   #stopping: Promise<void> | undefined;
   #pidfile: PidFile | undefined;
   /** Machines live on when nobody is connected to them: nothing else might keep the process. */
@@ -59,9 +57,6 @@ export class Daemon {
     this.#log = options.log;
     this.#onEmpty = options.onEmpty;
     this.#native = new NativeLoader({ disabled: options.nativeDisabled === true });
-    const hostMemory = new NativeHostMemory(this.#native);
-    const eventNotifiers = new NativeEventNotifiers(this.#native.load);
-    const sharedObjects = new NativeSharedObjects(this.#native);
     if (options.config.listen !== undefined) this.#recorder = new CommandRecorder();
     for (const config of options.config.machines)
       this.#machines.set(
@@ -71,9 +66,7 @@ export class Daemon {
           limits: options.config.limits,
           log: options.log.child({ machine: config.name }),
           loadNative: this.#native.load,
-          hostMemory,
-          eventNotifiers,
-          sharedObjects,
+          services: () => (this.#services ??= this.#loadServices()),
           inherited: options.inherited ?? InheritedDescriptors.none(),
           commands: () => (this.#commands ??= this.#loadCommands()),
           onWaiting: options.onWaiting ?? (() => undefined),
@@ -107,10 +100,20 @@ export class Daemon {
       if (this.#config.buildFirst === true) steps.reverse();
       for (const step of steps) for (const machine of this.#machines.values()) await step(machine);
       if (this.#config.listen !== undefined) await this.#listen(this.#config.listen);
-      this.#loadingAhead = setTimeout(() => void loadAhead(this.#log), QUIET_MS).unref();
+      this.#loadingAhead = setTimeout(() => void this.#loadAhead(), QUIET_MS).unref();
     } catch (error) {
       await this.stop();
       throw error;
+    }
+  }
+  /** Never rejects. */
+  async #loadAhead(): Promise<void> {
+    try {
+      const { loadAhead } = await import('./load-ahead.js');
+      await loadAhead(this.#log);
+      this.#log.debug({}, 'code loaded ahead');
+    } catch (error) {
+      this.#log.warn({ err: error }, 'code could not be loaded ahead');
     }
   }
   /** A signal: every machine says SHUTDOWN, then all ends. */
@@ -181,6 +184,10 @@ export class Daemon {
     if (tokenFile === undefined) return undefined;
     const { readTokenFile } = await import('./http/access.js');
     return readTokenFile(tokenFile, origins.tokenFile);
+  }
+  async #loadServices(): Promise<HostServices> {
+    const { hostServices } = await import('./os/services.js');
+    return hostServices(this.#native);
   }
   async #loadCommands(): Promise<CommandTable> {
     const { commandTable } = await import('./commands/table.js');

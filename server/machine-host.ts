@@ -1,9 +1,6 @@
-import type { EventNotifiers } from '../devices/core/event-notifier.js';
-import type { HostMemoryService } from '../devices/core/host-memory.js';
 import { openChardev, openMonitorChardev, type Opened } from './chardev/open.js';
 import { CharTable } from './chardev/table.js';
 import type { CharEndpoint, ChardevConfig, MachineConfig, QtestConfig } from './config.js';
-import type { SharedObjects } from '../devices/core/shared-object.js';
 import { Dispatcher, type CommandTable, type Loaded } from './dispatch/dispatcher.js';
 import { EventHub } from './events/hub.js';
 import type { Limits } from './limits.js';
@@ -16,6 +13,7 @@ import { Turn } from './machine/turn.js';
 import { YankInstances } from './machine/yank-instances.js';
 import type { InheritedDescriptors } from './os/inherited-descriptors.js';
 import type { LoadNative } from './os/native.js';
+import type { HostServices } from './os/services.js';
 import { Monitor } from './session/monitor.js';
 import type { QtestServer } from './qtest/server.js';
 import type { CommandRecorder } from './metrics/recorder.js';
@@ -36,9 +34,8 @@ export interface MachineHostOptions {
   readonly limits: Limits;
   readonly log: RootLog;
   readonly loadNative: LoadNative;
-  readonly hostMemory: HostMemoryService;
-  readonly eventNotifiers: EventNotifiers;
-  readonly sharedObjects: SharedObjects;
+  /** Loaded with the first machine that is built. */
+  readonly services: () => Promise<HostServices>;
   readonly inherited: InheritedDescriptors;
   /** The commands of all machines; loaded when the first one is built. */
   readonly commands: () => Promise<CommandTable>;
@@ -127,19 +124,16 @@ export class MachineHost {
       await this.#openChardevs();
       const { buildMachine } = await import('./machine/build.js');
       const commands = await this.#options.commands();
-      const { config, log, limits, loadNative, hostMemory, eventNotifiers, sharedObjects } =
-        this.#options;
-      const { inherited, onQuit } = this.#options;
+      const services = await this.#options.services();
+      const { config, log, limits, loadNative, inherited, onQuit } = this.#options;
       const machine = await buildMachine(config, {
         log,
         limits,
         loadNative,
-        hostMemory,
-        eventNotifiers,
+        ...services,
         chardevs: this.#chardevs,
         yanks: this.#yanks,
         descriptorBudget: this.#descriptorBudget,
-        sharedObjects,
         inherited,
         turn: this.#turn,
         emit: (event, data) => this.#events.emit(event, data),

@@ -21,7 +21,7 @@ import {
 } from '../../devices/platform/memory-slots.js';
 import { Powerdown } from '../../schema/control.js';
 import { refused } from '../../schema/error.js';
-import { GuestPolicy as GuestPolicyType } from '../../schema/guest.js';
+import { GuestPolicy as GuestPolicyType } from '../../schema/guest-policy.js';
 import type { EventData, EventDef, Infer } from '../../schema/lang.js';
 import { DeviceDeleted, DeviceUnplugGuestError } from '../../schema/qdev.js';
 import { hostTimer } from '../host-timer.js';

@@ -1,4 +1,4 @@
-import { GuestPolicy } from '../../schema/guest.js';
+import { GuestPolicy } from '../../schema/guest-policy.js';
 import { any, arr, bool, enumeration, object, opt, str, type Type } from '../../schema/lang.js';
 import { LOG_LEVELS } from '../log.js';
 import { LIMITS } from '../limits.js';

@@ -1,7 +1,7 @@
 import { parseSize } from '../../devices/core/property.js';
 import type { CxlConfig } from '../../devices/cxl/host.js';
 import type { MachineKind } from '../../devices/platform/platform.js';
-import { GuestPolicy as GuestPolicyType } from '../../schema/guest.js';
+import { GuestPolicy as GuestPolicyType } from '../../schema/guest-policy.js';
 import type { GuestPolicy } from '../machine/machine.js';
 import { isWindowKey, readWindows, type GivenValue, type WindowKey } from './cxl.js';
 import { CommandLineError, Parameters, parseKeyval, parseOpts, readBool } from './keyval.js';
