@@ -61,7 +61,8 @@ export const helpText = async (
   const usage = schema?.usage(command);
   if (schema === undefined || usage === undefined) {
     const own = Object.hasOwn(OWN, command) ? OWN[command] : undefined;
-    if (own === undefined) throw new UsageError(`there is no command ${command}`);
+    if (own === undefined)
+      throw new UsageError(`there is no command ${command}; help alone lists them`);
     return own;
   }
   return [usage, ...(isOurs(client) ? await explain(command, schema) : [])].join('\n');

@@ -216,8 +216,9 @@ export class Shell {
     }
   }
 
-  async #runHuman(line: string, console: ShellConsole): Promise<undefined> {
-    if (line.trim() === '') return;
+  async #runHuman(line: string, console: ShellConsole): Promise<number | undefined> {
+    if (line.trim() === '') return undefined;
+    if (line.trim() === 'exit') return 0;
     console.remember(line);
     this.#isEnding = ENDING.test(line.trim());
     const answered = this.#human.command(line).then(
@@ -231,6 +232,7 @@ export class Shell {
       },
     );
     await this.#interruptible(answered, console);
+    return undefined;
   }
 
   /** Waits, unless the user will not: the answer is then printed when it comes. */

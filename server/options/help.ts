@@ -44,9 +44,11 @@ Machine
   -incoming URI|defer     wait for a migration: docs/migration.md
 
 Management
-  -qmp unix:PATH,server=on[,wait=off]         a QMP socket; stdio and connecting (no server=on) too
+  -qmp unix:PATH,server=on[,wait=off]         a QMP socket; connecting (no server=on), stdio and
+                                              tcp:HOST:PORT,... on loopback addresses too
   -qmp-pretty ...                             the same, with indented output
-  -chardev socket,id=ID,path=PATH|fd=N[,server=on][,wait=off]
+  -chardev socket,id=ID,path=PATH|fd=N|host=HOST,port=PORT[,server=on][,wait=off]
+                                              a character device; -chardev help lists other types
   -mon chardev=ID,mode=control[,pretty=on]    the same in two steps
   --config FILE           many machines, described in JSON: docs/config.md; HTTP on 127.0.0.1:7710
   --listen HOST:PORT      HTTP pages, and over WebSocket QMP at /qmp and events at /events

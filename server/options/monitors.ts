@@ -24,8 +24,8 @@ const IDLE_BACKENDS: readonly string[] = [
   'tty',
   'mux',
 ];
-/** Backends that `-chardev` takes. */
-export const CHARDEV_BACKENDS: readonly string[] = ['socket', 'stdio', 'pty', ...IDLE_BACKENDS];
+/** Backends that `-chardev` takes: those with a far side, and those without. */
+export const CHARDEV_BACKENDS = { used: ['socket', 'stdio', 'pty'], idle: IDLE_BACKENDS } as const;
 
 const isIdentifier = (text: string): boolean => /^[A-Za-z][A-Za-z0-9._-]*$/.test(text);
 

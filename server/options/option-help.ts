@@ -160,7 +160,11 @@ const PARAMETER_TYPES = {
 
 const chardevHelp = (type: string): string => {
   // As QEMU: a space at the end.
-  if (type === '') return list('Available chardev backend types: ', CHARDEV_BACKENDS);
+  if (type === '')
+    return (
+      list('Available chardev backend types: ', CHARDEV_BACKENDS.used) +
+      list('Taken as well, with nothing at the far side:', CHARDEV_BACKENDS.idle)
+    );
   const parameters = commandLineOptions('chardev').flatMap((option) => option.parameters);
   return options(
     'chardev',

@@ -27,7 +27,7 @@ t.test('help explains the commands of the server, and the words of the shell', a
       'transaction( begins a transaction of one action a line; ) sends it',
       '',
     ].join('\n'),
-    err: 'qmemctl: there is no command nope\n',
+    err: 'qmemctl: there is no command nope; help alone lists them\n',
   });
   const alone = (...words: string[]) => qmemctl(['-s', socket, ...words]);
   t.strictSame(await alone('help', 'device_del'), {
@@ -41,7 +41,10 @@ t.test('help explains the commands of the server, and the words of the shell', a
     err: '',
   });
   t.match(await alone('help', 'events'), { status: 0, out: /--help\n$/ });
-  t.match(await alone('help', 'nope'), { status: 2, err: /^qmemctl: there is no command nope\n/ });
+  t.match(await alone('help', 'nope'), {
+    status: 2,
+    err: /^qmemctl: there is no command nope; help alone lists them\n/,
+  });
   t.match(await alone('help', 'stop', 'cont'), { status: 2, err: /help takes no 'cont'/ });
   t.match(
     await alone('-H', 'help'),
@@ -236,6 +239,7 @@ t.test(
       out: /^vm0\nunknown command: 'nonsense'\n$/,
       err: '',
     });
+    t.strictSame(await shell(socket, 'exit\nq\n', '-H'), { status: 0, out: '', err: '' });
     t.match(await shell(socket, 'q\n', '-H'), { status: 0, err: '' });
     t.equal(existsSync(PROGRAM), true);
   },

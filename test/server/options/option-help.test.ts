@@ -113,6 +113,7 @@ t.test('-chardev help and -accel help list what can be named there', async (t) =
   const backends = help('-chardev', 'help');
   t.match(backends, /^Available chardev backend types: \n/);
   t.match(backends, /^ {2}socket$/m);
+  t.match(backends, /^ {2}stdio\nTaken as well, with nothing at the far side:\n {2}console$/m);
   t.equal(help('-chardev', 'id=x,backend=?'), backends);
   t.match(help('-chardev', 'socket,help'), /^chardev options:\n {2}abstract=<bool \(on\/off\)>\n/);
   t.equal(help('-accel', 'help'), 'Accelerators supported in QEMU binary:\ntcg\nqtest\n');
