@@ -107,7 +107,7 @@ export class Migration {
       const source = new Outgoing({
         machine: this.#machine,
         progress: this.#outgoing,
-        open: () => openOutlet(address, this.#machine.options.loadNative),
+        open: (signal) => openOutlet(address, this.#machine.options.loadNative, signal),
       });
       this.#source = source;
       this.#early?.(source);

@@ -38,8 +38,8 @@ const ANSWER_BYTES = 1024 * 1024;
 export interface OutgoingOptions {
   readonly machine: Machine;
   readonly progress: Progress;
-  /** Connects, or makes the file. @throws Error with a sentence */
-  readonly open: () => Promise<Outlet>;
+  /** Connects, or makes the file; the signal gives that up. @throws Error with a sentence */
+  readonly open: (signal: AbortSignal) => Promise<Outlet>;
 }
 
 interface Awaited {
@@ -155,7 +155,7 @@ export class Outgoing {
     }
   }
   async #open(): Promise<Outlet> {
-    const outlet = await this.#options.open();
+    const outlet = await this.#options.open(this.#abort.signal);
     this.#outlet = outlet;
     const reader = new FrameReader({
       limit: (type) => (type >= FRAME.ACCEPT ? ANSWER_BYTES : undefined),

@@ -11,8 +11,17 @@ import { FileOutlet, SocketOutlet, type Outlet } from './outlet.js';
 export type Opened =
   Exclude<Address, { kind: 'fd' }> | { readonly kind: 'fd'; readonly fd: number };
 
-/** The way of an outgoing migration. @throws Error with a sentence */
-export const openOutlet = async (address: Opened, loadNative: LoadNative): Promise<Outlet> => {
+/**
+ * The way of an outgoing migration.
+ *
+ * @param signal gives up a connection that is not made yet
+ * @throws Error with a sentence
+ */
+export const openOutlet = async (
+  address: Opened,
+  loadNative: LoadNative,
+  signal: AbortSignal,
+): Promise<Outlet> => {
   switch (address.kind) {
     case 'file':
       return FileOutlet.create(address.path, loadNative);
@@ -20,15 +29,18 @@ export const openOutlet = async (address: Opened, loadNative: LoadNative): Promi
       return descriptorOutlet(address.fd, loadNative);
     case 'unix':
     case 'tcp':
-      return new SocketOutlet(await connected(address));
+      return new SocketOutlet(await connected(address, signal));
   }
 };
 
-const connected = async (address: Opened & { kind: 'unix' | 'tcp' }): Promise<Socket> => {
+const connected = async (
+  address: Opened & { kind: 'unix' | 'tcp' },
+  signal: AbortSignal,
+): Promise<Socket> => {
   const sockets: Socket[] = [];
   const take = (_connection: unknown, socket: Socket): void => void sockets.push(socket);
   if (address.kind === 'unix') await connectUnix({ path: address.path }, take);
-  else await connectTcp(address, take);
+  else await connectTcp(address, take, signal);
   const [socket] = sockets;
   if (socket === undefined) throw new Error('the connection was closed');
   return socket;

@@ -94,31 +94,38 @@ export const listenTcp = async (
   return { close: () => void server.close(), address: { host: address, port: String(port) } };
 };
 
-const connectTo = (host: string, port: number): Promise<Socket> =>
+const connectTo = (host: string, port: number, signal: AbortSignal | undefined): Promise<Socket> =>
   new Promise((done, fail) => {
     const socket = connect({ host, port, allowHalfOpen: true });
+    const giveUp = (): unknown => socket.destroy(new Error('it was given up'));
+    signal?.addEventListener('abort', giveUp);
     // Whoever takes the socket over decides how it is read.
     socket.pause();
     socket.once('error', fail);
+    socket.once('close', () => signal?.removeEventListener('abort', giveUp));
     socket.once('connect', () => {
+      signal?.removeEventListener('abort', giveUp);
       socket.off('error', fail);
       done(socket);
     });
+    if (signal?.aborted === true) giveUp();
   });
 
 /**
  * Connects to a TCP port and serves whoever listens there.
  *
+ * @param signal gives up: a host that does not answer lets one wait for minutes
  * @throws Error with the reason in plain words
  */
 export const connectTcp = async (
   where: InetAddress,
   onConnection: OnConnection,
+  signal?: AbortSignal,
 ): Promise<Endpoint> => {
   let failure: unknown;
   for (const address of await resolve(where))
     try {
-      const socket = await connectTo(address, Number(where.port));
+      const socket = await connectTo(address, Number(where.port), signal);
       const connection = connectionOf(socket);
       onConnection(connection, socket);
       return { close: () => connection.end() };

@@ -1,5 +1,7 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { statSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { FRAME, FrameReader, FrameWriter, preamble } from '../../../server/migration/stream.js';
@@ -273,6 +275,36 @@ t.test('cancelled before it has connected', async (t) => {
   await statusIs(a.qmp, 'cancelled');
   await becomes(a, 'running');
   t.notOk(a.qmp.order.includes('STOP'));
+});
+
+/** A port of a process that stands still: once its queue is full, no connection is answered. */
+const startStill = async (t: Cleanup): Promise<number> => {
+  const listen = `require('node:net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 },
+    function () { console.log(this.address().port); })`;
+  const child = spawn(process.execPath, ['-e', listen], { stdio: ['ignore', 'pipe', 'ignore'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  const [text] = (await once(child.stdout, 'data')) as [Buffer];
+  child.kill('SIGSTOP');
+  const port = Number(text.toString());
+  for (let i = 0; i < 4; i++) {
+    const socket = connect(port, '127.0.0.1').on('error', () => undefined);
+    t.teardown(() => socket.destroy());
+  }
+  return port;
+};
+
+t.test('whoever waits for a connection that is not answered can give up', async (t) => {
+  const a = await startHost(t, WORDS);
+  const uri = `tcp:127.0.0.1:${String(await startStill(t))}`;
+  await a.qmp.execute('migrate', { uri });
+  await statusIs(a.qmp, 'setup');
+  t.strictSame(await a.qmp.execute('query-migrate'), { status: 'setup' });
+  await a.qmp.execute('migrate_cancel');
+  await statusIs(a.qmp, 'cancelled');
+  t.equal(await runStatus(a), 'running');
+  await a.qmp.execute('migrate', { uri });
+  await a.qmp.execute('quit');
+  await a.qmp.closed();
 });
 
 t.test('quit in the middle', async (t) => {
