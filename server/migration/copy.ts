@@ -137,7 +137,8 @@ export class Copier {
     const room = this.#free.pop() ?? Buffer.allocUnsafeSlow(FRONT + MAX_PAGES);
     const bytes = room.subarray(0, FRONT + length);
     const data = bytes.subarray(FRONT);
-    copied.memory?.read(BigInt(offset), data);
+    if (copied.memory?.read(BigInt(offset), data) !== true)
+      throw refused(`${blockName(copied.block)} is gone: its file is too short by now`);
     const ranges = filled(data);
     const isWhole = ranges.length === 1 && !isZero(data);
     if (isWhole) await this.#sendPages(copied.index, offset, bytes, () => this.#free.push(room));

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { statSync } from 'node:fs';
+import { existsSync, statSync, truncateSync } from 'node:fs';
 import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { FRAME, FrameReader, FrameWriter, preamble } from '../../../server/migration/stream.js';
 import { eventually, privateFolder, type Cleanup } from '../../support/daemon.js';
+import { needsNative } from '../../support/mdevice.js';
 import {
   becomes,
   migrate,
@@ -248,6 +249,25 @@ t.test('nobody listens there', async (t) => {
     status: 'failed',
     'error-desc': "Failed to connect to '/nowhere/at/all': No such file or directory",
   });
+});
+
+t.test('memory whose file was made shorter does not go as zeros', needsNative, async (t) => {
+  const folder = privateFolder(t);
+  const [path, target] = [join(folder, 'memory'), join(folder, 'target')];
+  const a = await startHost(t, [
+    ...['-object', `memory-backend-file,id=m,size=8M,share=on,mem-path=${path}`],
+    ...['-machine', 'pc,memory-backend=m', '-m', '8M'],
+  ]);
+  await fill(a);
+  truncateSync(path, 2 << 20);
+  await a.qmp.execute('migrate', { uri: `file:${target}` });
+  await statusIs(a.qmp, 'failed');
+  t.strictSame(await a.qmp.execute('query-migrate'), {
+    status: 'failed',
+    'error-desc': "memory 'ram0' of /machine is gone: its file is too short by now",
+  });
+  t.equal(await runStatus(a), 'running');
+  t.notOk(existsSync(target));
 });
 
 t.test('a device that cannot go along says so', async (t) => {
