@@ -1,3 +1,4 @@
+import { DIRTY_PAGE } from '../core/dirty-log.js';
 import type { HostMemory } from '../core/host-memory.js';
 import type { OwnMemories } from '../core/own-memory.js';
 
@@ -9,7 +10,7 @@ interface Part {
 
 /**
  * The memories of a device end to end, in the order in which it added them; without those that cannot
- * be written.
+ * be written. What is zero and has no storage gets none, neither by reading nor by writing zeros.
  */
 export class StateMemory {
   /** Length in bytes. */
@@ -37,7 +38,7 @@ export class StateMemory {
   read(offset: number, into: Uint8Array): boolean {
     let whole = true;
     this.#each(offset, into, (memory, at, piece) => {
-      whole = memory.read(at, piece) && whole;
+      whole = readPiece(memory, at, piece) && whole;
     });
     return whole;
   }
@@ -45,7 +46,7 @@ export class StateMemory {
   write(offset: number, from: Uint8Array): boolean {
     let whole = true;
     this.#each(offset, from, (memory, at, piece) => {
-      whole = memory.write(at, piece) && whole;
+      whole = writePiece(memory, at, piece) && whole;
     });
     return whole;
   }
@@ -75,3 +76,64 @@ export class StateMemory {
 
 const writable = ({ list }: OwnMemories): HostMemory[] =>
   list.map(({ memory }) => memory).filter(({ readonly }) => !readonly);
+
+/** Shorter pieces are not searched for what has no storage. */
+const LONG = 64 * 1024;
+const ZEROS = Buffer.alloc(DIRTY_PAGE);
+
+/** A part of a piece of memory; offsets are relative to the piece. */
+interface Stretch {
+  readonly start: number;
+  readonly end: number;
+  /** False when nobody has written there: all zeros. */
+  readonly isStored: boolean;
+}
+
+/** The parts of `length` bytes from `from` on, in their order. */
+function* stretches(memory: HostMemory, from: bigint, length: number): Generator<Stretch> {
+  if (memory.stored === undefined || length < LONG) {
+    yield { start: 0, end: length, isStored: true };
+    return;
+  }
+  for (let at = 0; at < length;) {
+    const found = memory.stored(from + BigInt(at));
+    const within = (offset: bigint): number => Math.min(Number(offset - from), length);
+    const start = found === undefined ? length : Math.max(at, within(found.start));
+    const end = found === undefined ? length : Math.max(start, within(found.end));
+    if (start > at) yield { start: at, end: start, isStored: false };
+    // A search that did not get on is not repeated.
+    const stop = end === at ? length : end;
+    if (stop > start) yield { start, end: stop, isStored: true };
+    at = stop;
+  }
+}
+
+const readPiece = (memory: HostMemory, from: bigint, into: Uint8Array): boolean => {
+  let whole = true;
+  for (const { start, end, isStored } of stretches(memory, from, into.length)) {
+    const piece = into.subarray(start, end);
+    if (isStored) whole = memory.read(from + BigInt(start), piece) && whole;
+    else piece.fill(0);
+  }
+  return whole;
+};
+
+const writePiece = (memory: HostMemory, from: bigint, bytes: Uint8Array): boolean => {
+  let whole = true;
+  for (const stretch of stretches(memory, from, bytes.length))
+    for (const { start, end } of stretch.isStored ? [stretch] : filled(bytes, stretch))
+      whole = memory.write(from + BigInt(start), bytes.subarray(start, end)) && whole;
+  return whole;
+};
+
+/** The pages of a stretch that are not all zeros; adjacent ones are one range. */
+function* filled(bytes: Uint8Array, { start, end }: Stretch): Generator<Omit<Stretch, 'isStored'>> {
+  let from = start;
+  for (let at = start; at < end; at += DIRTY_PAGE) {
+    const stop = Math.min(at + DIRTY_PAGE, end);
+    if (ZEROS.compare(bytes, at, stop, 0, stop - at) !== 0) continue;
+    if (at > from) yield { start: from, end: at };
+    from = stop;
+  }
+  if (end > from) yield { start: from, end };
+}

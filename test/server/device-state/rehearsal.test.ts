@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { rmSync } from 'node:fs';
+import { rmSync, statSync } from 'node:fs';
+import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { STATE } from '../../../devices/state/target.js';
 import { refused } from '../../../schema/error.js';
@@ -8,6 +9,7 @@ import { Rehearsal } from '../../../server/state-files/rehearsal.js';
 import type { Json } from '../../side-by-side/client.js';
 import type { Cleanup } from '../../support/daemon.js';
 import { startMachine, type TestMachine } from '../../support/machine.js';
+import { needsNative } from '../../support/mdevice.js';
 import { poolName } from '../../support/pools.js';
 
 /** Two devices of a type, `a` and `b`, in one machine. */
@@ -127,6 +129,24 @@ for (const [device, words] of [
     t.same(bytesOf(machine, 'b'), bytesOf(machine, 'a'));
     t.equal(machine.machine.devices.find('b').pci?.pci.readConfig(4, 2), 6);
   });
+
+t.test('what has no storage gets none', needsNative, async (t) => {
+  const folder = t.testdir();
+  const words = ['a', 'b'].flatMap((id) => [
+    '-object',
+    `memory-backend-file,id=m-${id},size=64M,share=on,mem-path=${join(folder, id)}`,
+  ]);
+  const machine = await start(t, 'iopmem,id=ID,memdev=m-ID', words);
+  const [source, target] = ['a', 'b'].map(
+    (id) => machine.machine.devices.find(id).memories.list[0]?.memory,
+  );
+  source?.write(5_000_000n, Buffer.alloc(300_000, 0x5a));
+  target?.write(40_000_000n, Buffer.alloc(300_000, 0xa5));
+  const done = (await machine.rehearse()) as Record<string, unknown>;
+  t.equal(done['digest-target'], done['digest-source']);
+  t.same(bytesOf(machine, 'b'), bytesOf(machine, 'a'));
+  for (const id of ['a', 'b']) t.ok(statSync(join(folder, id)).blocks * 512 < 4 << 20, id);
+});
 
 const NOT = "cannot rehearse the migration of device 'a' into 'b': ";
 /** The source works on, and the target is as after a reset. */
