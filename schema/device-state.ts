@@ -136,7 +136,13 @@ export const deviceStateRehearse = command('device-state-rehearse', {
   args: {
     source: str('id or object path of the device that moves'),
     target: str('id or object path of the device that it moves into; they share no memory'),
-    'max-passes': opt(int('uint32', 'passes before the source is stopped'), 30),
+    'max-passes': opt(
+      int(
+        'uint32',
+        'passes before the source is stopped; all that bring the memory for the first time are one',
+      ),
+      30,
+    ),
     'dirty-limit': opt(
       int('size', 'bytes of a pass from which on the source is stopped for the rest'),
       65_536n,

@@ -15,7 +15,7 @@ export interface RehearsalOptions {
   readonly machine: Machine;
   readonly source: DeviceEntry;
   readonly target: DeviceEntry;
-  /** Most passes while the source works. */
+  /** Most passes while the source works; those that bring all memory for the first time are one. */
   readonly maxPasses: number;
   /** Bytes of a pass from which on the source is stopped. */
   readonly dirtyLimit: number;
@@ -131,15 +131,24 @@ export class Rehearsal {
   }
 
   async #precopy(): Promise<Pass[]> {
-    const { maxPasses, dirtyLimit } = this.#options;
+    const { dirtyLimit } = this.#options;
+    const most = this.#mostPasses();
     const passes: Pass[] = [];
-    while (passes.length < maxPasses) {
+    while (passes.length < most) {
       const size = this.#take();
       if (size <= dirtyLimit) break;
       passes.push(this.#move(size));
       await this.#giveTurn();
     }
     return passes;
+  }
+  /** A pass is bounded: memory above that takes several to come once. */
+  #mostPasses(): number {
+    const { machine, source, maxPasses } = this.#options;
+    const perPass = Math.floor(machine.options.limits['state-pass-bytes'] / DIRTY_PAGE);
+    const pages = Math.ceil(Number(new StateMemory(source.memories).size) / DIRTY_PAGE);
+    const image = Math.max(1, Math.ceil(pages / Math.max(1, perPass)));
+    return maxPasses === 0 ? 0 : maxPasses - 1 + image;
   }
   /** What is left, of a source that changes no more. */
   async #rest(): Promise<Pass[]> {

@@ -130,6 +130,30 @@ for (const [device, words] of [
     t.equal(machine.machine.devices.find('b').pci?.pci.readConfig(4, 2), 6);
   });
 
+t.test('memory that no single pass brings comes before the stop', async (t) => {
+  const limit = ['--limit', 'state-pass-bytes=8192'];
+  for (const [most, pages, stopBytes] of [
+    [0n, [], 4 * 48 + 20_000 + 4096],
+    [1n, [2, 2, 1], 48 + 4096],
+    [2n, [2, 2, 1, 1], 0],
+  ] as const) {
+    const machine = await start(t, SAMPLE, limit);
+    machine.watch((name, data) => {
+      if (name === 'DEVICE_STATE_PASS' && (data as { pass: number }).pass === 3)
+        poke(machine, 0, 0xee);
+    });
+    const done = (await machine.rehearse({ 'dirty-limit': 0n, 'max-passes': most })) as {
+      passes: { pages: number }[];
+    };
+    t.strictSame(
+      done.passes.map((pass) => pass.pages),
+      pages,
+    );
+    t.equal((done as { 'stop-bytes'?: bigint })['stop-bytes'], BigInt(stopBytes));
+    t.same(bytesOf(machine, 'b'), bytesOf(machine, 'a'));
+  }
+});
+
 t.test('what has no storage gets none', needsNative, async (t) => {
   const folder = t.testdir();
   const words = ['a', 'b'].flatMap((id) => [
