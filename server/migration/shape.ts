@@ -194,7 +194,7 @@ const memoriesMisfit = (
     const problem =
       differs(`size of ${name}`, memory.size, own.size) ??
       differs(`sharing of ${name}`, memory.borrowed === true, own.borrowed === true) ??
-      (memory.readonly ? undefined : differs(`readonly of ${name}`, false, own.readonly));
+      differs(`readonly of ${name}`, memory.readonly, own.readonly);
     if (problem !== undefined) return problem;
   }
   const [extra] = left.keys();

@@ -13,6 +13,12 @@ t.test('a machine of another make is refused before any of it is sent', async (t
   writeFileSync(rom, Buffer.concat([Buffer.from([0x55, 0xaa, 1]), Buffer.alloc(509)]));
   const device = ['-object', 'memory-backend-ram,id=m,size=1M', '-device', 'iopmem,id=d,memdev=m'];
   const other = ['-object', 'memory-backend-ram,id=m,size=2M', '-device', 'iopmem,id=d,memdev=m'];
+  const constant = join(privateFolder(t), 'constant');
+  writeFileSync(constant, Buffer.alloc(1 << 20, 0x5a));
+  const readable = [
+    ...['-object', `memory-backend-file,id=m,size=1M,mem-path=${constant},readonly=on`],
+    ...['-device', 'iopmem,id=d,memdev=m'],
+  ];
   for (const [source, destination, text] of [
     [
       ['-M', 'pc', '-m', '8M'],
@@ -47,6 +53,16 @@ t.test('a machine of another make is refused before any of it is sent', async (t
         'pc-dimm,id=d,memdev=m',
       ],
       "size of memory 'memdev' of /machine/peripheral/d is 4194304 at the source and 8388608 here",
+    ],
+    [
+      [...WORDS, ...readable],
+      [...WORDS, ...device],
+      "readonly of memory 'memdev' of /machine/peripheral/d is true at the source and false here",
+    ],
+    [
+      [...WORDS, ...device],
+      [...WORDS, ...readable],
+      "readonly of memory 'memdev' of /machine/peripheral/d is false at the source and true here",
     ],
     [MODULES, WORDS, "property 'slots' of the board is 4 at the source and 0 here"],
     [
