@@ -24,6 +24,8 @@ interface Copied {
   /** Undefined for memory that nobody has touched so far. */
   memory: HostMemory | undefined;
   log: DirtyLog | undefined;
+  /** Pages that were written since the pass began, whether they were sent by then or not. */
+  written: DirtyLog | undefined;
   /** Ranges that read 0, as nobody has written there, and that have not been sent. */
   holes: DirtyRun[];
 }
@@ -63,6 +65,7 @@ export class Copier {
         block,
         memory: undefined,
         log: undefined,
+        written: undefined,
         holes: [{ offset: 0, length: Number(block.size) }],
       }))
       .filter(({ index }) => options.isSent(index));
@@ -80,12 +83,18 @@ export class Copier {
     );
   }
 
+  /** Pages that were written during the last pass. */
+  get writtenPages(): number {
+    return this.#copied.reduce((sum, { written }) => sum + (written?.dirtyPages ?? 0), 0);
+  }
+
   /**
    * Sends every page that is dirty when its turn comes, from the first one on.
    *
    * @throws QmpError when memory is gone
    */
   async pass(isLimited: boolean): Promise<void> {
+    for (const { written } of this.#copied) written?.clear();
     for (const copied of this.#copied) {
       if (copied.log === undefined) this.#watch(copied);
       const holes = copied.holes.splice(0);
@@ -109,7 +118,10 @@ export class Copier {
 
   /** Stops watching. */
   close(): void {
-    for (const { log } of this.#copied) log?.close();
+    for (const { log, written } of this.#copied) {
+      log?.close();
+      written?.close();
+    }
   }
 
   /** Memory that is still as it was made is all zeros: it is sent as such, once. */
@@ -117,6 +129,7 @@ export class Copier {
     if (!copied.block.isTouched()) return;
     copied.memory = copied.block.memory();
     copied.log = new DirtyLog(copied.memory);
+    copied.written = new DirtyLog(copied.memory);
     copied.holes = markStored(copied.memory, copied.log);
   }
   /** Sends what of them lies before `end`. */

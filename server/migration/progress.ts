@@ -68,6 +68,19 @@ export class Progress {
   }
 }
 
+/** What a pass has shown. */
+export interface MeasuredPass {
+  /** Ranges without storage take no time, and say nothing about the next pass. */
+  readonly readPages: number;
+  /** By the guest side and by devices, while it lasted. */
+  readonly writtenPages: number;
+  /** Still to go. */
+  readonly dirtyBytes: number;
+  readonly elapsedMs: number;
+  /** Bytes in a millisecond; pages of zeros seem to be sent faster than others can be. */
+  readonly mostRate: number;
+}
+
 /** What an outgoing migration has done so far. Times in milliseconds of the host, sizes in bytes. */
 export class Counts {
   readonly #now: () => number;
@@ -86,7 +99,7 @@ export class Counts {
   /** Those of them that nobody had to look at. */
   holes = 0;
   passes = 0;
-  /** Pages dirtied in a second, during the last pass. */
+  /** Pages written in a second, during the last pass. */
   dirtyRate = 0;
   /** Bytes of memory sent in a millisecond, of late. */
   rate = 0;
@@ -100,15 +113,10 @@ export class Counts {
     this.expectedDowntimeMs = expectedDowntimeMs;
   }
 
-  /**
-   * A pass of so many pages took `elapsedMs`, and so many bytes are dirty again.
-   *
-   * @param pages that were read: ranges without storage take no time, and say nothing about the next pass
-   * @param mostRate bytes in a millisecond; pages of zeros seem to be sent faster than others can be
-   */
-  measure(pages: number, dirtyBytes: number, elapsedMs: number, mostRate: number): void {
-    this.rate = Math.min((pages * PAGE) / elapsedMs, mostRate);
-    this.dirtyRate = (dirtyBytes / PAGE / elapsedMs) * 1000;
+  /** A pass has ended. */
+  measure({ readPages, writtenPages, dirtyBytes, elapsedMs, mostRate }: MeasuredPass): void {
+    this.rate = Math.min((readPages * PAGE) / elapsedMs, mostRate);
+    this.dirtyRate = (writtenPages / elapsedMs) * 1000;
     if (this.rate > 0) this.expectedDowntimeMs = dirtyBytes / this.rate;
   }
 

@@ -207,13 +207,15 @@ export class Outgoing {
       const before = counts.read;
       await copier.pass(true);
       this.#check();
-      const elapsed = Math.max(performance.now() - startedAt, 0.1);
-      const { dirtyBytes } = copier;
+      const elapsedMs = Math.max(performance.now() - startedAt, 0.1);
+      const { dirtyBytes, writtenPages } = copier;
       const limit = Number(this.#parameter('max-bandwidth')) / 1000;
-      counts.measure(counts.read - before, dirtyBytes, elapsed, limit === 0 ? Infinity : limit);
+      const mostRate = limit === 0 ? Infinity : limit;
+      const readPages = counts.read - before;
+      counts.measure({ readPages, writtenPages, dirtyBytes, elapsedMs, mostRate });
       if (dirtyBytes <= counts.rate * Number(this.#parameter('downtime-limit'))) return;
-      if (elapsed < PASS_MS)
-        await sleep(PASS_MS - elapsed, undefined, { signal: this.#abort.signal });
+      if (elapsedMs < PASS_MS)
+        await sleep(PASS_MS - elapsedMs, undefined, { signal: this.#abort.signal });
       await this.#beginPass();
     }
   }
