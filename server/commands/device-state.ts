@@ -71,11 +71,6 @@ const infoOf = (entry: DeviceEntry): Infer<typeof DeviceStateInfo> => {
   };
 };
 
-const checkStoppable = ({ type }: DeviceEntry, id: string): void => {
-  if (type.name === 'vfio-state')
-    throw refused(`device '${id}' is a vfio-state: it is never stopped`);
-};
-
 const countBits = (bytes: Uint8Array): number => {
   let count = 0;
   for (const byte of bytes) for (let rest = byte; rest !== 0; rest &= rest - 1) count++;
@@ -120,7 +115,6 @@ export const deviceStateHandlers = {
   },
   'device-state-set': ({ id, state }, { machine }) => {
     const entry = machine.devices.find(id);
-    checkStoppable(entry, id);
     told(`device '${id}' cannot go to state '${state}'`, () =>
       entry.state.setState(stateNumber(state)),
     );
@@ -136,8 +130,6 @@ export const deviceStateHandlers = {
     { machine, client },
   ) => {
     const [source, target] = [machine.devices.find(from), machine.devices.find(to)];
-    checkStoppable(source, from);
-    checkStoppable(target, to);
     const { Rehearsal } = await import('../state-files/rehearsal.js');
     const rehearsal = new Rehearsal({
       ...{ machine, source, target, maxPasses, autoRun, gone: client.gone },

@@ -91,11 +91,6 @@ t.test('what cannot be is refused with the thing, the value and the rule', async
     ],
     ['device-state-set', { id: 's0', state: 'asleep' }, /does not accept value 'asleep'/],
     [
-      'device-state-set',
-      { id: 'v0', state: 'stop' },
-      "device 'v0' is a vfio-state: it is never stopped",
-    ],
-    [
       'query-dirty-pages',
       { id: 's0', pages: 0n },
       "Parameter 'pages' expects a value between 1 and 33554432",
