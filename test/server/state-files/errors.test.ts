@@ -98,7 +98,9 @@ t.test('a full file system', needsNative, async (t) => {
   const device = await savedDevice(t, [BigInt(1 << 20)]);
   device.memories[0]?.write(0n, randomBytes(1, 1 << 20));
   const path = '/dev/full';
-  await t.rejects(device.run('device-save', { id: 'd', path }), /not a regular file/);
+  // Not every host has it, and there it would be made.
+  if (fs.existsSync(path))
+    await t.rejects(device.run('device-save', { id: 'd', path }), /not a regular file/);
   // Not t.testdir(): it is removed before the teardown that unmounts.
   const folder = fs.mkdtempSync(join(tmpdir(), 'qmemd-test-'));
   t.teardown(() => fs.rmdirSync(folder));
