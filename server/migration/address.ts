@@ -19,10 +19,16 @@ export const parseAddress = (uri: string): Address | undefined => {
   const colon = uri.indexOf(':');
   const protocol = uri.slice(0, Math.max(colon, 0));
   const rest = uri.slice(colon + 1);
-  if (protocol === 'unix') return { kind: 'unix', path: rest };
+  if (protocol === 'unix') return unixAddress(rest);
   if (protocol === 'file') return fileAddress(rest);
   if (protocol === 'fd') return { kind: 'fd', name: rest };
   return protocol === 'tcp' ? tcpAddress(rest) : undefined;
+};
+
+const unixAddress = (path: string): Address => {
+  // As QEMU.
+  if (path === '') throw refused('invalid Unix socket address');
+  return { kind: 'unix', path };
 };
 
 const fileAddress = (path: string): Address => {

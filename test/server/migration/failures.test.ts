@@ -207,6 +207,7 @@ t.test('what cannot begin', async (t) => {
     [{ uri: 'nope' }, "Parameter 'uri' expects a valid migration protocol"],
     [{ uri: 'exec:cat' }, "Parameter 'uri' expects a valid migration protocol"],
     [{ uri: 'rdma:x:1' }, "Parameter 'uri' expects a valid migration protocol"],
+    [{ uri: 'unix:' }, 'invalid Unix socket address'],
     [{ uri: 'tcp:abc' }, "error parsing address 'abc'"],
     [
       { uri: 'tcp:192.0.2.1:7' },
@@ -223,6 +224,7 @@ t.test('what cannot begin', async (t) => {
   await refusals(b, 'migrate', [[{ uri }, 'Guest is waiting for an incoming migration']]);
   await refusals(b, 'migrate-incoming', [
     [{ uri: 'nope:x' }, 'unknown migration protocol: nope:x'],
+    [{ uri: 'unix:' }, 'invalid Unix socket address'],
   ]);
   await b.qmp.execute('migrate-incoming', { uri });
   await refusals(b, 'migrate-incoming', [
