@@ -59,6 +59,8 @@ const named = async <T>(origin: string, open: () => Promise<T>): Promise<T> => {
   }
 };
 
+const ignore = (): void => undefined;
+
 /**
  * One machine with its monitors. Monitors greet their clients while the machine is still being
  * built; commands wait for it.
@@ -74,6 +76,8 @@ export class MachineHost {
   #webSocketMonitor: Monitor | undefined;
   #built!: (loaded: Loaded) => void;
   #failed!: (error: unknown) => void;
+  /** What the answer to a client's first command waits for. */
+  #awaited: Promise<void> | undefined;
   #machine: Machine | undefined;
   #building: Promise<void> | undefined;
   #qtest: QtestServer | undefined;
@@ -89,16 +93,20 @@ export class MachineHost {
     this.#chardevs = new CharTable({ native, limits, log, yanks: this.#yanks });
     this.#events = new EventHub({ ringSize: options.limits['event-ring'] });
     this.#feed = new EventFeed(this.#events, options.limits['event-bytes']);
+    const loading = new Promise<Loaded>((resolve, reject) => {
+      this.#built = resolve;
+      this.#failed = reject;
+    });
     const dispatcher = new Dispatcher({
       greeting: GREETING,
       turn: this.#turn,
       log: options.log,
       initialized: () => this.#machine?.ready ?? true,
-      loading: new Promise((resolve, reject) => {
-        this.#built = resolve;
-        this.#failed = reject;
-      }),
+      loading,
     });
+    const { incoming } = options.config;
+    if (incoming !== undefined && incoming !== 'defer')
+      this.#awaited = loading.then(ignore, ignore);
     this.#target = options.recorder?.watch(dispatcher) ?? dispatcher;
   }
 
@@ -233,6 +241,7 @@ export class MachineHost {
       log,
       limits,
       descriptorBudget: this.#descriptorBudget,
+      awaited: this.#awaited,
       pretty,
     });
     this.#monitors.push(monitor);

@@ -17,6 +17,11 @@ export interface MonitorOptions {
   readonly limits: Limits;
   /** Of the machine: what its monitors keep under names counts there. */
   readonly descriptorBudget: DescriptorBudget;
+  /**
+   * Until then negotiation is not answered: whoever has an answer may count on a machine that waits
+   * for a migration.
+   */
+  readonly awaited?: Promise<void> | undefined;
   /** As `-qmp-pretty`: many lines for each message. Default false. */
   readonly pretty?: boolean;
 }

@@ -25,6 +25,8 @@ export interface SessionContext {
   /** Many lines for each message, for people. */
   readonly pretty: boolean;
   readonly descriptors: NamedDescriptors;
+  /** What negotiation waits for. */
+  readonly awaited?: Promise<void> | undefined;
 }
 
 const NEGOTIATE = 'qmp_capabilities';
@@ -301,7 +303,7 @@ export class Session implements ConnectionHandlers, CommandClient {
     }
   }
 
-  #negotiate({ command, oob, arguments: args }: Request): Outcome {
+  #negotiate({ command, oob, arguments: args }: Request): Outcome | Promise<Outcome> {
     if (command !== NEGOTIATE)
       return failed('CommandNotFound', `Expecting capabilities negotiation with '${NEGOTIATE}'`);
     if (oob) return failed('GenericError', `The command ${NEGOTIATE} does not support OOB`);
@@ -312,9 +314,13 @@ export class Session implements ConnectionHandlers, CommandClient {
         'CommandNotFound',
         'Capabilities negotiation is already complete, command ignored',
       );
-    this.#isNegotiated = true;
-    this.#isOobOn = capabilities.oob;
-    return NEGOTIATED;
+    const negotiated = (): Outcome => {
+      this.#isNegotiated = true;
+      this.#isOobOn = capabilities.oob;
+      return NEGOTIATED;
+    };
+    const { awaited } = this.#context;
+    return awaited === undefined ? negotiated() : awaited.then(negotiated);
   }
 
   #answer(outcome: Outcome, id: JsonValue | undefined, isOob: boolean): void {

@@ -230,3 +230,13 @@ t.test('through descriptors of getfd', { skip: native === undefined }, async (t)
   await statusIs(b.qmp, 'completed');
   t.equal(await b.qtest.value(`readl ${AT}`), 0xbeefn);
 });
+
+t.test('who is answered by a machine that waits can send to it at once', async (t) => {
+  const folder = privateFolder(t);
+  const [socket, place] = [join(folder, 'qmp'), join(folder, 'in')];
+  const monitor = ['-qmp', `unix:${socket},server=on,wait=off`];
+  spawnDaemon(t, ['-M', 'q35', ...monitor, '-incoming', `unix:${place}`]);
+  const qmp = await connectWhenUp(socket);
+  t.equal(existsSync(place), true);
+  t.match(await qmp.execute('query-status'), { status: 'inmigrate' });
+});
