@@ -27,7 +27,10 @@ export interface Outlet {
   store(): Promise<void>;
   /** After `store`: all is in its place for good, and nothing follows. */
   finish(): Promise<void>;
-  /** Cuts the connection, as if the peer had gone. Without effect on a file or a pipe. */
+  /**
+   * Cuts the connection, as if the peer had gone; what came from it before still counts. Without
+   * effect on a file or a pipe.
+   */
   cut(): void;
   /**
    * Gives up: nothing is left behind, and whoever waits for room is told so. Safe to call twice, and
@@ -89,7 +92,8 @@ export class SocketOutlet implements Outlet {
     await new Promise<void>((resolve) => this.#socket.end(resolve));
   }
   cut(): void {
-    this.#socket.destroy();
+    // One whole turn: that the machine runs elsewhere may have been said already.
+    setImmediate(() => setImmediate(() => this.#socket.destroy()));
   }
   abandon(): void {
     if (this.#failure !== undefined) this.#socket.destroy();
