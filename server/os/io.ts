@@ -164,17 +164,33 @@ const makeSend = (libc: Libc): IoCalls['sendmsg'] => {
 
 const UV_POLL = 8;
 
-/** @see reference/native-os-access.md §3.5 */
+/**
+ * All handles share two callbacks: koffi has room for some thousands of them in a process.
+ *
+ * @see reference/native-os-access.md §3.5
+ */
 const makePoll = (libc: Libc): IoCalls['poll'] => {
   const { koffi } = libc;
-  const onPoll = koffi.pointer(koffi.proto('void (void *, int, int)'));
-  const onClose = koffi.pointer(koffi.proto('void (void *)'));
+  const pollType = koffi.pointer(koffi.proto('void (void *, int, int)'));
+  const closeType = koffi.pointer(koffi.proto('void (void *)'));
   const loop = libc.uv('uv_default_loop', 'void *', [])() as bigint;
   const handleSize = Number(libc.uv('uv_handle_size', 'size_t', ['int'])(UV_POLL));
   const init = libc.uv('uv_poll_init', 'int', ['void *', 'void *', 'int']);
-  const start = libc.uv('uv_poll_start', 'int', ['void *', 'int', onPoll]);
+  const start = libc.uv('uv_poll_start', 'int', ['void *', 'int', pollType]);
   const stop = libc.uv('uv_poll_stop', 'int', ['void *']);
-  const closeHandle = libc.uv('uv_close', 'void', ['void *', onClose]);
+  const closeHandle = libc.uv('uv_close', 'void', ['void *', closeType]);
+  const open = new Map<bigint, (status: number, ready: number) => void>();
+  const onPoll = koffi.register((handle: bigint, status: number, ready: number) => {
+    try {
+      open.get(handle)?.(status, ready);
+    } catch (error) {
+      // An exception inside a native callback would surface late and elsewhere.
+      process.nextTick(() => {
+        throw error;
+      });
+    }
+  }, pollType);
+  const onClose = koffi.register((handle: bigint) => koffi.free(handle), closeType);
   return (fd, events, onReady) => {
     const handle = koffi.alloc('uint8_t', handleSize);
     const failed = Number(init(loop, handle, fd));
@@ -182,35 +198,19 @@ const makePoll = (libc: Libc): IoCalls['poll'] => {
       koffi.free(handle);
       throw hostError(-failed);
     }
-    let open = true;
-    const callback = koffi.register((_handle: bigint, status: number, ready: number) => {
-      if (!open) return;
-      try {
-        onReady(status, ready);
-      } catch (error) {
-        // An exception inside a native callback would surface late and elsewhere.
-        process.nextTick(() => {
-          throw error;
-        });
-      }
-    }, onPoll);
+    open.set(handle, onReady);
+    let isOpen = true;
     const set = (wanted: number): void => {
-      if (!open) return;
+      if (!isOpen) return;
       if (wanted === 0) stop(handle);
-      else start(handle, wanted, callback);
+      else start(handle, wanted, onPoll);
     };
     const close = (): void => {
-      if (!open) return;
-      open = false;
+      if (!isOpen) return;
+      isOpen = false;
+      open.delete(handle);
       stop(handle);
-      const closed = koffi.register(() => {
-        setImmediate(() => {
-          koffi.unregister(closed);
-          koffi.unregister(callback);
-          koffi.free(handle);
-        });
-      }, onClose);
-      closeHandle(handle, closed);
+      closeHandle(handle, onClose);
     };
     set(events);
     return { set, close };

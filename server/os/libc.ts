@@ -8,7 +8,6 @@ export interface Koffi {
   proto(definition: string): unknown;
   pointer(type: unknown): unknown;
   register(callback: (...args: never[]) => void, type: unknown): bigint;
-  unregister(callback: bigint): void;
   alloc(type: string, length: number): bigint;
   free(address: bigint): void;
   view(address: bigint, length: number): ArrayBuffer;

@@ -276,6 +276,19 @@ t.test('poll handles that come and go leave nothing behind', needsNative, async 
   fs.closeSync(fd);
 });
 
+t.test('many poll handles can be open and closing at a time', needsNative, async (t) => {
+  const fd = native.eventfd();
+  raise(fd);
+  let calls = 0;
+  for (let i = 0; i < 10_000; i++) native.poll(fd, READABLE, () => (calls += 1)).close();
+  const last = native.poll(fd, READABLE, () => (calls += 1));
+  await turn();
+  await turn();
+  last.close();
+  t.ok(calls > 0 && calls <= 2, 'only what is open is told');
+  fs.closeSync(fd);
+});
+
 t.test(
   'an error thrown while a descriptor is ready is uncaught at once',
   needsNative,
