@@ -132,9 +132,9 @@ const serve = async (given: Options): Promise<void> => {
       },
     );
   };
-  process.once('SIGTERM', stop);
+  for (const signal of ['SIGTERM', 'SIGHUP'] as const) process.on(signal, stop);
+  // At a terminal, the second one does not wait.
   process.once('SIGINT', stop);
-  process.once('SIGHUP', stop);
   process.on('SIGPIPE', () => undefined);
   try {
     await daemon.start();

@@ -47,6 +47,7 @@ export class Daemon {
   #commands: Promise<CommandTable> | undefined;
   #services: Promise<HostServices> | undefined;
   #stopping: Promise<void> | undefined;
+  #stoppingBySignal: Promise<void> | undefined;
   #pidfile: PidFile | undefined;
   /** Machines live on when nobody is connected to them: nothing else might keep the process. */
   #alive: NodeJS.Timeout | undefined;
@@ -116,8 +117,12 @@ export class Daemon {
       this.#log.warn({ err: error }, 'code could not be loaded ahead');
     }
   }
-  /** A signal: every machine says SHUTDOWN, then all ends. */
-  async stopBySignal(): Promise<void> {
+  /** A signal: every machine says SHUTDOWN, then all ends. Further signals change nothing. */
+  stopBySignal(): Promise<void> {
+    this.#stoppingBySignal ??= this.#stopBySignal();
+    return this.#stoppingBySignal;
+  }
+  async #stopBySignal(): Promise<void> {
     await Promise.all([...this.#machines.values()].map((machine) => machine.announceShutdown()));
     await this.stop();
   }
