@@ -110,6 +110,7 @@ export class HttpServer {
       access: this.#access,
       lookup,
       feeds: feeds ?? (() => undefined),
+      pages: (request, response) => app.routing(request, response),
       maxPayload: limits['websocket-frame-bytes'],
     });
     app.server.maxConnections = limits['http-connections'];

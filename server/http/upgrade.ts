@@ -1,4 +1,5 @@
-import { STATUS_CODES, type IncomingMessage } from 'node:http';
+import { ServerResponse, STATUS_CODES, type IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import type { ResumeRequest } from '../events/resume.js';
@@ -21,6 +22,8 @@ export interface UpgradesOptions {
   readonly access: Access;
   readonly lookup: Lookup;
   readonly feeds: FeedLookup;
+  /** Answers what is no upgrade. */
+  readonly pages: (request: IncomingMessage, response: ServerResponse) => void;
   /** Bytes of one incoming message of a QMP client. */
   readonly maxPayload: number;
 }
@@ -86,6 +89,10 @@ export class Upgrades {
   /** Handles the event `upgrade` of an HTTP server. */
   readonly onUpgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
     socket.on('error', () => socket.destroy());
+    if (request.headers.upgrade?.toLowerCase() !== 'websocket') {
+      this.#stay(request, socket as Socket);
+      return;
+    }
     const target = targetOf(request.url ?? '');
     const { access } = this.#options;
     const refusal = access.checkUpgrade(request, target?.query ?? new URLSearchParams());
@@ -111,6 +118,18 @@ export class Upgrades {
       serve(new WebSocketConnection(webSocket, socket)),
     );
   };
+
+  /** Another protocol, such as h2c: the answer goes on in HTTP/1.1 (RFC 9110 §7.8). */
+  #stay(request: IncomingMessage, socket: Socket): void {
+    const response = new ServerResponse(request);
+    response.shouldKeepAlive = false;
+    response.assignSocket(socket);
+    response.on('finish', () => {
+      response.detachSocket(socket);
+      socket.end(() => socket.destroy());
+    });
+    this.#options.pages(request, response);
+  }
 
   /** Cuts off whoever is still connected. */
   close(): void {

@@ -66,6 +66,17 @@ t.test('health is told', async (t) => {
   t.equal((await get(port, '/nothing')).status, 404);
 });
 
+t.test('an upgrade to another protocol is ignored', async (t) => {
+  const { port } = await start(t);
+  const h2c = { connection: 'Upgrade, HTTP2-Settings', upgrade: 'h2c', 'http2-settings': 'AAQA' };
+  const { status, body } = await get(port, '/healthz', h2c);
+  t.equal(status, 200);
+  t.match(JSON.parse(body), { status: 'ok' });
+  t.equal((await get(port, '/nothing', h2c)).status, 404);
+  const foreign = await get(port, '/healthz', { ...h2c, host: 'example.com' });
+  t.equal(foreign.status, 403);
+});
+
 t.test('QMP is at the path of each machine', async (t) => {
   const { at } = await start(t);
   for (const path of ['/qmp', '/machines/a%20b/qmp']) {
