@@ -13,7 +13,7 @@ import type { GlobalSetting } from '../machine/machine.js';
 import { checkStdio } from './endpoints.js';
 import { helpRequest, type HelpRequest } from './help-request.js';
 import { CommandLineError, Parameters, parseOpts } from './keyval.js';
-import { MachineOption, readMemory, type MemoryChoice } from './machine.js';
+import { checkSlots, MachineOption, readMemory, type MemoryChoice } from './machine.js';
 import {
   checkMonitor,
   readChardev,
@@ -68,7 +68,7 @@ class Draft {
   readonly monitors: (MonOption | MonitorConfig)[] = [];
   readonly limits: Partial<Record<LimitName, number>> = {};
   readonly accelerators: string[] = [];
-  memory: MemoryChoice = { ramSize: 128n << 20n, slots: 0, maxSize: 0n };
+  memory: MemoryChoice = { origin: '-m', ramSize: 128n << 20n, slots: 0, maxSize: 128n << 20n };
   readonly numa: NumaNodeSetting[] = [];
   guestName: string | undefined;
   uuid: string | undefined;
@@ -274,6 +274,7 @@ const finish = (draft: Draft): Options => {
   const { kind, guestPolicy, ramBackend, nvdimm, cxl, accelerators } = draft.machine.read();
   const { flags, guestName, uuid, globals, objects, devices, qtest } = draft;
   const { ramSize, slots, maxSize } = draft.memory;
+  if (kind !== 'none') checkSlots(draft.memory);
   const machine: MachineConfig = {
     name: guestName ?? 'default',
     guestName,

@@ -169,6 +169,8 @@ const readSize = (origin: string, key: string, text: string, shift: bigint): big
 
 /** What `-m` says, in bytes. */
 export interface MemoryChoice {
+  /** What errors call it. */
+  readonly origin: string;
   readonly ramSize: bigint;
   readonly slots: number;
   /** Equal to `ramSize` without `maxmem`. */
@@ -178,17 +180,52 @@ export interface MemoryChoice {
 /** `-m`: memory and room for more; size 0 is the default of 128 MiB. @throws CommandLineError */
 export const readMemory = (origin: string, text: string): MemoryChoice => {
   const given = new Parameters(origin, parseOpts(text, 'size'));
-  const [sizeText, slots = '0', maxmem] = MEMORY_KEYS.map((key) => given.take(key));
+  const [sizeText, slots, maxmem] = MEMORY_KEYS.map((key) => given.take(key));
   const size = readSize(origin, 'size', sizeText ?? '0', 20n);
   const ramSize = size === 0n ? 128n * MIB : (size + 8191n) & ~8191n;
-  if (!/^[0-9]{1,9}$/.test(slots))
+  if (slots !== undefined && !/^[0-9]{1,9}$/.test(slots))
     throw new CommandLineError(origin, `Parameter 'slots' expects a number, not '${slots}'`);
   const limit = maxmem === undefined ? undefined : readSize(origin, 'maxmem', maxmem, 0n);
   given.end();
-  if (limit !== undefined && limit < ramSize)
+  checkRoom(origin, { ramSize, slots, limit });
+  return { origin, ramSize, slots: Number(slots ?? 0), maxSize: limit ?? ramSize };
+};
+
+/** @throws CommandLineError in QEMU's words */
+const checkRoom = (
+  origin: string,
+  {
+    ramSize,
+    slots,
+    limit,
+  }: { ramSize: bigint; slots: string | undefined; limit: bigint | undefined },
+): void => {
+  const fail = (problem: string): Error => new CommandLineError(origin, problem);
+  if (limit === undefined) {
+    if (slots !== undefined) throw fail('slots specified but no max-size');
+    return;
+  }
+  const max = `maximum memory size (0x${limit.toString(16)})`;
+  const initial = `the initial memory size (0x${ramSize.toString(16)})`;
+  if (limit < ramSize) throw fail(`invalid value of maxmem: ${max} must be at least ${initial}`);
+  if (limit === ramSize && Number(slots ?? 0) > 0)
+    throw fail(
+      `invalid value of maxmem: memory slots were specified but ${max} is equal to ${initial}`,
+    );
+};
+
+/** What ACPI has room for. */
+const MAX_SLOTS = 256;
+const PAGE = 4096n;
+
+/** What a board with memory slots demands of them. @throws CommandLineError in QEMU's words */
+export const checkSlots = ({ origin, slots, maxSize, ramSize }: MemoryChoice): void => {
+  if (maxSize === ramSize) return;
+  if (slots > MAX_SLOTS)
+    throw new CommandLineError(origin, `unsupported amount of memory slots: ${String(slots)}`);
+  if (maxSize % PAGE !== 0n)
     throw new CommandLineError(
       origin,
-      `invalid value of maxmem: maximum memory size (0x${limit.toString(16)}) must be at least the initial memory size (0x${ramSize.toString(16)})`,
+      `maximum memory size must by aligned to multiple of ${String(PAGE)} bytes`,
     );
-  return { ramSize, slots: Number(slots), maxSize: limit ?? ramSize };
 };

@@ -134,6 +134,12 @@ t.test('sizes of -m follow QEMU: MiB by default, suffixes, 0 for the default', a
     ['slots=4,maxmem=8G', 128n << 20n],
   ] as const)
     t.equal(machine('-m', text).ramSize, bytes, text);
+  for (const words of [
+    ['-m', '1G,slots=256,maxmem=2G', '-M', 'q35'],
+    ['-m', '1G,slots=257,maxmem=2G', '-M', 'none'],
+    ['-m', '1G,slots=0,maxmem=1G'],
+  ])
+    t.ok(machine(...words), words.join(' '));
 });
 
 t.test('the accelerator qtest takes over the clock, others mean nothing', async (t) => {
@@ -284,6 +290,19 @@ t.test('a bad option is one line with option, value and rule', async (t) => {
     [
       ['-m', '1G,maxmem=1M'],
       '-m 1G,maxmem=1M: invalid value of maxmem: maximum memory size (0x100000) must be at least the initial memory size (0x40000000)',
+    ],
+    [['-m', '1G,slots=1'], '-m 1G,slots=1: slots specified but no max-size'],
+    [
+      ['-m', '1G,slots=1,maxmem=1G'],
+      '-m 1G,slots=1,maxmem=1G: invalid value of maxmem: memory slots were specified but maximum memory size (0x40000000) is equal to the initial memory size (0x40000000)',
+    ],
+    [
+      ['-m', '1G,slots=257,maxmem=2G', '-M', 'q35'],
+      '-m 1G,slots=257,maxmem=2G: unsupported amount of memory slots: 257',
+    ],
+    [
+      ['-m', '1G,maxmem=2147483649', '-M', 'q35'],
+      '-m 1G,maxmem=2147483649: maximum memory size must by aligned to multiple of 4096 bytes',
     ],
     [['-M', 'none,x'], "-M none,x: Expected '=' after parameter 'x'"],
     [
