@@ -16,8 +16,10 @@ const LOOKUP_REASONS: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'Temporary failure in name resolution',
 };
 
-/** 4, 6 or 0 for either. */
+/** 4, 6 or 0 for either. @throws Error */
 const wantedFamily = ({ ipv4, ipv6 }: InetAddress): 0 | 4 | 6 => {
+  if (ipv4 === false && ipv6 === false)
+    throw new Error('Cannot disable IPv4 and IPv6 at same time');
   if (ipv4 === ipv6) return 0;
   if (ipv4 === true || ipv6 === false) return 4;
   return 6;

@@ -98,6 +98,14 @@ t.test('what cannot be is refused in the words of QEMU, and nothing is added', a
     ],
     [
       'chardev-add',
+      socket('x', {
+        type: 'inet',
+        data: { host: '127.0.0.1', port: '0', ipv4: false, ipv6: false },
+      }),
+      "Failed to add chardev 'x': Cannot disable IPv4 and IPv6 at same time",
+    ],
+    [
+      'chardev-add',
       socket('x', unix(gone), { 'tls-creds': 't' }),
       "Failed to add chardev 'x': No TLS credentials with id 't'",
     ],
