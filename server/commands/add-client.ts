@@ -8,6 +8,17 @@ const NOT_IN_USE: Readonly<Record<string, string>> = {
   '@dbus-display': 'D-Bus display is not in use',
 };
 
+const FAILED = 'failed to add client';
+
+/** @throws QmpError for a socket that carries no stream */
+const handOver = (adopt: (fd: number) => void, fd: number): void => {
+  try {
+    adopt(fd);
+  } catch {
+    throw refused(FAILED);
+  }
+};
+
 /**
  * `add_client`: the named descriptor becomes the client of a character device.
  *
@@ -23,9 +34,9 @@ export const adoptClient = (protocol: string, fdname: string, context: CommandCo
     const chardev = context.machine.options.chardevs.get(protocol);
     if (chardev === undefined) throw refused(`protocol '${protocol}' is invalid`);
     const { backend, channel } = chardev;
-    if (backend.adopt === undefined || channel?.connected === true)
-      throw refused('failed to add client');
-    backend.adopt(fd);
+    const { adopt } = backend;
+    if (adopt === undefined || channel?.connected === true) throw refused(FAILED);
+    handOver(adopt, fd);
   } catch (error) {
     closeSync(fd);
     throw error;

@@ -66,12 +66,17 @@ const existsAt = (path: string): boolean => {
   throw new Error(`Failed to bind socket to ${path}: there is a file that is no socket`);
 };
 
-const isSocket = (fd: number | undefined): boolean => {
+const isSocket = (fd: number): boolean => {
   try {
-    return fd !== undefined && fstatSync(fd).isSocket();
+    return fstatSync(fd).isSocket();
   } catch {
     return false; // closed, or never open
   }
+};
+
+/** @throws Error in QEMU's words */
+const checkSocket = (fd: number): void => {
+  if (!isSocket(fd)) throw new Error(`File descriptor '${String(fd)}' is not a socket`);
 };
 
 /** Removes a socket that nobody listens on. @throws when somebody does */
@@ -139,16 +144,15 @@ export const listenUnix = async (options: UnixListenOptions): Promise<Endpoint> 
     checkPath(path);
     await removeStale(path);
   } else if (fd === undefined) throw new Error('a listening socket needs a path or a descriptor');
-  const isGiven = path === undefined && isSocket(fd);
+  else checkSocket(fd);
   try {
     await (path === undefined
       ? listen(server, { fd: fd ?? -1 })
       : listenAt(server, { path, backlog: options.backlog }, mode));
     if (path !== undefined) chmodSync(path, mode);
   } catch (error) {
-    const where = path ?? `descriptor ${String(fd)}`;
     // As QEMU says it of a socket that cannot listen.
-    const what = isGiven ? 'listen on fd socket' : `bind socket to ${where}`;
+    const what = path === undefined ? 'listen on fd socket' : `bind socket to ${path}`;
     // libuv turns ENOENT into EACCES here.
     const isNowhere = path !== undefined && !existsSync(dirname(path));
     const reason = isNowhere ? 'No such file or directory' : reasonOf(error);
@@ -189,12 +193,13 @@ export const connectUnix = async (
 /**
  * Serves the peer of an inherited descriptor that is connected already.
  *
- * @throws Error when the descriptor is no socket
+ * @throws Error when the descriptor is no socket, or one that does not carry a stream
  */
 export const adoptUnix = (
   { fd, native }: UnixOptions & { readonly fd: number },
   onConnection: OnConnection,
 ): Endpoint => {
+  checkSocket(fd);
   // Without manualStart the socket reads at once; Node knows the option, its types do not.
   const options: SocketConstructorOpts & { manualStart: true } = {
     fd,
@@ -206,6 +211,8 @@ export const adoptUnix = (
   try {
     return serve(new Socket(options), native, onConnection);
   } catch (error) {
-    throw new Error(`descriptor ${String(fd)} is no socket: ${reasonOf(error)}`, { cause: error });
+    throw new Error(`descriptor ${String(fd)} is no stream socket: ${reasonOf(error)}`, {
+      cause: error,
+    });
   }
 };

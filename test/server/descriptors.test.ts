@@ -1,3 +1,5 @@
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
 import * as fs from 'node:fs';
 import { join } from 'node:path';
 import t from 'tap';
@@ -162,6 +164,23 @@ t.test('sets of descriptors: add-fd, query-fdsets, remove-fd', needsNative, asyn
   t.equal(await client.run('remove-fd', { 'fdset-id': 7 }), missing('fdset-id:7'));
   t.equal(others(), 2);
   await daemon.stop();
+  t.equal(others(), 0);
+});
+
+t.test('add_client refuses a socket that carries no stream', needsNative, async (t) => {
+  const { client, others } = await start(t);
+  const datagrams = createSocket('udp4').bind(0, '127.0.0.1');
+  t.teardown(() => datagrams.close());
+  await once(datagrams, 'listening');
+  const symbol = Object.getOwnPropertySymbols(datagrams).find(
+    ({ description }) => description === 'state symbol',
+  );
+  const { handle } = Reflect.get(datagrams, symbol ?? '') as { handle: { fd: number } };
+  t.strictSame(await client.run('getfd', { fdname: 'x' }, [handle.fd]), {});
+  t.equal(
+    await client.run('add_client', { protocol: 'compat_monitor0', fdname: 'x' }),
+    `${REFUSED}failed to add client`,
+  );
   t.equal(others(), 0);
 });
 

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
-import { createServer, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import t from 'tap';
 import { QMP_VERSION, VERSION } from '../../server/version.js';
@@ -174,7 +174,7 @@ for (const words of [[], ['-daemonize']])
 t.test('-daemonize does not invent a descriptor that an option names', async (t) => {
   const { status, stderr } = await finish(t, [...NONE, ...INHERITED, '-daemonize']);
   t.equal(status, 1);
-  t.match(stderr, /^qmemd: .*descriptor 3: .*\n$/);
+  t.match(stderr, /^qmemd: .*File descriptor '3' is not a socket\n$/);
 });
 
 t.test('-daemonize: a daemon that nobody waits for any more ends', async (t) => {
@@ -268,4 +268,33 @@ t.test('a monitor that waits says for whom, and a signal ends the wait cleanly',
   daemon.child.kill('SIGTERM');
   t.equal(await daemon.exit, 0);
   t.equal(existsSync(socket), false);
+});
+
+t.test('further signals do not disturb an orderly end', async (t) => {
+  const folder = privateFolder(t);
+  const [socket, pidfile] = [join(folder, 'qmp.sock'), join(folder, 'pid')];
+  const daemon = spawnDaemon(t, [
+    ...NONE,
+    ...['-qmp', `unix:${socket},server=on,wait=off`, '-pidfile', pidfile],
+  ]);
+  (await connectWhenUp(socket)).close();
+  const peer = connect(socket);
+  let told = '';
+  peer.on('data', (chunk: Buffer) => (told += chunk.toString()));
+  peer.write('{"execute":"qmp_capabilities"}');
+  await eventually('negotiated', () => told.includes('return'));
+  // Reads no more: the end waits for it, for a while.
+  const slow = connect(socket);
+  slow.pause();
+  slow.write('{"execute":"qmp_capabilities"}' + '{"execute":"query-qmp-schema"}'.repeat(20));
+  await eventually('much is unread', () => slow.bytesWritten > 0);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGTERM'] as const)
+    daemon.child.kill(signal);
+  await eventually('SHUTDOWN', () => told.includes('SHUTDOWN'));
+  daemon.child.kill('SIGTERM');
+  t.equal(await daemon.exit, 0);
+  slow.destroy();
+  t.equal(told.split('SHUTDOWN').length, 2, 'it is told once');
+  t.equal(existsSync(pidfile), false);
 });
