@@ -16,18 +16,26 @@ const exit = async (machine: Machine): Promise<void> => {
   await preconfig();
 };
 
+const MIXED = 'numa configuration should use either mem= or memdev=,mixing both is not allowed';
+
+/** Checks in QEMU's order. @throws QmpError; nothing is changed */
 const addNode = (machine: Machine, { nodeid, cpus, mem, memdev, initiator }: Node): void => {
+  const { numa } = machine;
+  const id = numa.newId(nodeid);
+  const [cpu] = cpus ?? [];
+  if (cpu !== undefined)
+    throw refused(`CPU index (${String(cpu)}) should be smaller than maxcpus (0)`);
+  if (mem !== undefined) {
+    const isMixed = memdev !== undefined || numa.nodes.some((node) => node.memdev !== undefined);
+    if (isMixed) throw refused(MIXED);
+    throw refused('Parameter -numa node,mem is not supported by this machine type');
+  }
+  if (memdev !== undefined) machine.objects.checkBackend(memdev);
   if (initiator !== undefined)
     throw refused(
       'ACPI Heterogeneous Memory Attribute Table (HMAT) is disabled, enable it with -machine hmat=on before using any of hmat specific options',
     );
-  const [cpu] = cpus ?? [];
-  if (cpu !== undefined)
-    throw refused(`CPU index (${String(cpu)}) should be smaller than maxcpus (0)`);
-  if (mem !== undefined && memdev !== undefined)
-    throw refused('cannot specify both mem= and memdev= at the same time');
-  if (memdev !== undefined) machine.objects.checkBackend(memdev);
-  machine.numa.addNode(nodeid, memdev);
+  numa.addNode(id, memdev);
 };
 
 export const preconfigHandlers = {

@@ -16,11 +16,16 @@ export class NumaNodes {
   }
 
   /** @throws QmpError when the node exists or the number is too big */
-  addNode(given: number | undefined, memdev: string | undefined): void {
+  newId(given: number | undefined): number {
     const id = given ?? this.#nodes.size;
     if (id >= MAX_NODES) throw refused(`Max number of NUMA nodes reached: ${String(id)}`);
     if (this.#nodes.has(id)) throw refused(`Duplicate NUMA nodeid: ${String(id)}`);
-    this.#nodes.set(id, memdev);
+    return id;
+  }
+
+  /** @throws QmpError as `newId` */
+  addNode(given: number | undefined, memdev: string | undefined): void {
+    this.#nodes.set(this.newId(given), memdev);
   }
 
   /** @throws QmpError when a node is missing or the distance is bad */

@@ -68,6 +68,16 @@ t.test('set-numa-node refuses as QEMU does', async (t) => {
     ],
     [{ type: 'cpu', 'node-id': 0n }, 'no match found'],
     [{ type: 'node', nodeid: 1n, memdev: 'none' }, 'memdev=none is ambiguous'],
+    [
+      { type: 'node', mem: 1n << 20n },
+      'Parameter -numa node,mem is not supported by this machine type',
+    ],
+    [
+      { type: 'node', mem: 1n << 20n, memdev: 'none' },
+      'numa configuration should use either mem= or memdev=,mixing both is not allowed',
+    ],
+    [{ type: 'node', nodeid: 0n, cpus: [9n], mem: 1n }, 'Duplicate NUMA nodeid: 0'],
+    [{ type: 'node', cpus: [9n], mem: 1n }, 'CPU index (9) should be smaller than maxcpus (0)'],
   ] as const)
     await t.rejects(set(args as never), refusal(text), text);
   await set({ type: 'node', nodeid: 127n });
