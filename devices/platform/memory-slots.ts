@@ -111,6 +111,13 @@ export class MemorySlots {
       .sort((a, b) => (a.device.memoryDevice.addr < b.device.memoryDevice.addr ? -1 : 1));
   }
 
+  /** What is in each slot; undefined for an empty one. */
+  get modules(): readonly (MemoryModulePart | undefined)[] {
+    const modules = new Array<MemoryModulePart | undefined>(this.#config.slots).fill(undefined);
+    for (const { part } of this.#plugged.values()) if (isModule(part)) modules[part.slot] = part;
+    return modules;
+  }
+
   /** @throws QmpError when the machine has no slots at all */
   checkSupported(typeName: string): void {
     if (!this.#supported)

@@ -1,12 +1,25 @@
 import type * as board from '../../schema/board.js';
 import { refused } from '../../schema/error.js';
-import type { Handlers } from '../../schema/lang.js';
+import type { Handlers, Infer } from '../../schema/lang.js';
 import { machineTypes } from '../machine/machine-types.js';
+import type { Machine } from '../machine/machine.js';
 import { commandLineOptions } from '../options/described.js';
 import type { CommandContext } from './context.js';
 
 /** As QEMU for an iothread whose object says nothing. */
 const POLL_MAX_NS = 32768n;
+
+/** What the guest said about each memory slot: nothing. Of an nvdimm, QEMU does not say where it is. */
+const ospmStatus = ({ memorySlots, options }: Machine): Infer<typeof board.ACPIOSTInfo>[] => {
+  if (options.kind === 'none') throw refused('command is not supported, missing ACPI device');
+  return memorySlots.modules.map((module, slot) => ({
+    ...(module?.kind === 'dimm' && module.id !== undefined && { device: module.id }),
+    slot: String(slot),
+    'slot-type': 'DIMM',
+    source: 0n,
+    status: 0n,
+  }));
+};
 
 export const boardHandlers = {
   'query-machines': () => machineTypes(),
@@ -31,11 +44,7 @@ export const boardHandlers = {
     enabled: machine.clock.driver === 'client' ? 'qtest' : 'tcg',
     present: ['qtest', 'tcg'],
   }),
-  'query-acpi-ospm-status': (_, { machine }) => {
-    if (machine.options.kind === 'none')
-      throw refused('command is not supported, missing ACPI device');
-    return [];
-  },
+  'query-acpi-ospm-status': (_, { machine }) => ospmStatus(machine),
   'set-action': (actions, { machine }) => machine.setActions(actions),
   'watchdog-set-action': () => undefined,
   'inject-nmi': (_, { machine }) => {

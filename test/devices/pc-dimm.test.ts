@@ -48,6 +48,22 @@ t.test('memory modules take slots and addresses', async (t) => {
   t.equal(machine.platform.memory.read((1n << 32n) + 8n, 4), 0x1234n, 'the guest sees the memory');
 });
 
+t.test('query-acpi-ospm-status lists the slots', async (t) => {
+  const { run } = await startMachine(t, [...WORDS, '-machine', 'nvdimm=on']);
+  const slot = (number: string, rest = {}) => ({
+    ...rest,
+    slot: number,
+    'slot-type': 'DIMM',
+    source: 0n,
+    status: 0n,
+  });
+  t.strictSame(await run('query-acpi-ospm-status'), [slot('0'), slot('1')]);
+  for (const id of ['m0', 'm1', 'm2']) await run('object-add', backend(id, 128n * MiB));
+  await run('device_add', { driver: 'pc-dimm', id: 'd1', memdev: 'm1', slot: 1n });
+  await run('device_add', { driver: 'nvdimm', id: 'n0', memdev: 'm0' });
+  t.strictSame(await run('query-acpi-ospm-status'), [slot('0'), slot('1', { device: 'd1' })]);
+});
+
 t.test('refusals of memory modules', async (t) => {
   const { run } = await startMachine(t, WORDS);
   await run('object-add', backend('m0', 128n * MiB));
