@@ -136,6 +136,8 @@ const serve = async (given: Options): Promise<void> => {
   // At a terminal, the second one does not wait.
   process.once('SIGINT', stop);
   process.on('SIGPIPE', () => undefined);
+  // Node would open a debugger to everybody on this host.
+  process.on('SIGUSR1', () => undefined);
   try {
     await daemon.start();
   } catch (error) {

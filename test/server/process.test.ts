@@ -298,3 +298,17 @@ t.test('further signals do not disturb an orderly end', async (t) => {
   t.equal(told.split('SHUTDOWN').length, 2, 'it is told once');
   t.equal(existsSync(pidfile), false);
 });
+
+t.test('SIGUSR1 opens no debugger', async (t) => {
+  const socket = join(privateFolder(t), 'qmp.sock');
+  const daemon = spawnDaemon(t, [...NONE, '-qmp', `unix:${socket},server=on,wait=off`]);
+  const client = await connectWhenUp(socket);
+  daemon.child.kill('SIGUSR1');
+  // Long enough for the debugger to listen and to say so.
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  t.match(await client.execute('query-status'), { running: true });
+  client.close();
+  daemon.child.kill('SIGTERM');
+  t.equal(await daemon.exit, 0);
+  t.equal(daemon.stderr(), '');
+});
