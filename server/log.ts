@@ -18,6 +18,9 @@ export interface RootLog extends Log {
   prepare(): void;
 }
 
+/** Bytes that wait for a reader of the log; further records are dropped: a daemon waits for nobody. */
+const MAX_BEHIND = 65_536;
+
 const require = createRequire(import.meta.url);
 
 /** Loads pino when the first record is written: a daemon with nothing to say never pays for it. */
@@ -45,7 +48,11 @@ class LazySink {
   }
   #load(): Logger {
     const { pino } = require('pino') as typeof Pino;
-    return pino({ level: this.#level, base: null }, pino.destination({ fd: this.#fd, sync: true }));
+    const options = { fd: this.#fd, sync: true, maxLength: MAX_BEHIND, retryEAGAIN: () => false };
+    const destination = pino.destination(options);
+    // Without a listener, what cannot be written would be thrown.
+    destination.on('error', () => undefined);
+    return pino({ level: this.#level, base: null }, destination);
   }
   /** Where pino cannot be loaded, as in a process that has no descriptors left. */
   #writePlainly(method: Method, data: object, msg: string): void {

@@ -312,3 +312,22 @@ t.test('SIGUSR1 opens no debugger', async (t) => {
   t.equal(await daemon.exit, 0);
   t.equal(daemon.stderr(), '');
 });
+
+t.test('a log that nobody reads holds nothing up', async (t) => {
+  const path = join(privateFolder(t), 'qmp.sock');
+  const words = [...NONE, '--limit', 'clients=1', '-qmp', `unix:${path},server=on,wait=off`];
+  const child = spawn(process.execPath, [PROGRAM, ...words], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  const client = await connectWhenUp(path);
+  // Each of them is a line in the log.
+  for (let refused = 0; refused < 4000; refused++) {
+    const peer = connect(path).resume();
+    await once(peer, 'close');
+  }
+  t.match(await client.execute('query-status'), { running: true });
+  client.close();
+  child.kill('SIGTERM');
+  t.strictSame(await once(child, 'exit'), [0, null]);
+});
