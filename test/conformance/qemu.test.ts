@@ -1,12 +1,13 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, watch } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
 import { NativeLoader } from '../../server/os/native.js';
 import { listenUnix } from '../../server/transport/unix.js';
+import { eventually } from '../support/daemon.js';
 import { wire } from '../support/wire.js';
 import { play, unixPeer, whole } from './harness.js';
 import { ROWS, type Row } from './rows.js';
@@ -16,19 +17,20 @@ const RUNS = Number(process.env['FUZZ_RUNS'] ?? 300);
 const isInstalled = spawnSync(QEMU, ['--version']).status === 0;
 const skip = isInstalled ? false : `${QEMU} is not installed`;
 
-/** Settles once `path` is there. */
-const appears = async (folder: string, path: string): Promise<void> => {
-  const watcher = watch(folder);
-  while (!existsSync(path)) await once(watcher, 'change');
-  watcher.close();
-};
+/** Whether somebody listens at `path`, without coming as a client: a path is there before. */
+const isServed = (path: string): boolean =>
+  readFileSync('/proc/net/unix', 'utf8')
+    .split('\n')
+    .map((line) => line.split(/ +/))
+    // Flag __SO_ACCEPTCON.
+    .some((fields) => fields.at(-1) === path && fields[3] === '00010000');
 
 const startQemu = async (folder: string): Promise<{ path: string; stop: () => Promise<void> }> => {
   const path = join(folder, 'qemu');
   const args = ['-M', 'none', '-name', 'vm0', '-accel', 'tcg', '-S', '-display', 'none'];
   const child = spawn(QEMU, [...args, '-nodefaults', '-qmp', `unix:${path},server=on,wait=off`]);
   const gone = once(child, 'exit');
-  await appears(folder, path);
+  await eventually('QEMU listens', () => isServed(path));
   const stop = async (): Promise<void> => {
     child.kill();
     await gone;
