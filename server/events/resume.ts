@@ -31,6 +31,9 @@ export interface Resumed {
   readonly gaps?: Gap[];
 }
 
+const LAST = (1n << 64n) - 1n;
+const after = (sequence: bigint): bigint => (sequence < LAST ? sequence + 1n : LAST);
+
 /** A subscription that begins where the client stopped; of another stream, with the oldest event. */
 export const resume = (
   hub: EventHub,
@@ -44,7 +47,7 @@ export const resume = (
   const from = isOther ? 0 : Number(since ?? sequence);
   const subscription = new Subscription(hub, names, from);
   const lost = subscription.lostBefore;
-  const gaps: Gap[] = isOther ? [{ reason: 'stream', from: since + 1n }] : [];
+  const gaps: Gap[] = isOther ? [{ reason: 'stream', from: after(since) }] : [];
   if (lost > 0)
     gaps.push({ reason: 'ring', from: BigInt(from) + 1n, to: BigInt(from) + BigInt(lost) });
   const resumed = { stream: hub.stream, sequence: BigInt(sequence), lost: BigInt(lost) };

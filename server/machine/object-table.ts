@@ -8,6 +8,7 @@ import { objectAdd, type IothreadProperties, type Memdev } from '../../schema/me
 import { checkArguments } from '../../schema/validate.js';
 import { isIdentifier } from './identifier.js';
 import { NodeMemory } from './node-memory.js';
+import { checkProperties, checkWhole } from './kept-objects.js';
 import { QomObject } from './qom.js';
 
 type ObjectArguments = ArgsOf<typeof objectAdd>;
@@ -46,6 +47,9 @@ export class ObjectTable {
     const { id } = args;
     if (!isIdentifier(id)) throw refused(`Parameter 'id' expects an identifier`);
     if (!isBackend(args)) {
+      checkProperties(args);
+      this.#checkFree(id);
+      checkWhole(args);
       this.#options.container.addChild(id, new QomObject(args['qom-type'], args));
       return;
     }

@@ -123,8 +123,7 @@ const WITH_ARGUMENT: Readonly<Record<string, Apply>> = {
     draft.chardevs.push(readChardev(origin, text, draft.chardevs));
   },
   mon: (draft, origin, text) => {
-    const mon = readMon(origin, text);
-    if (mon !== undefined) draft.monitors.push(mon);
+    draft.monitors.push(readMon(origin, text));
   },
   qmp: (draft, origin, text) => draft.monitors.push(readQmp(origin, text, false)),
   'qmp-pretty': (draft, origin, text) => draft.monitors.push(readQmp(origin, text, true)),

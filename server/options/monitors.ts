@@ -67,10 +67,12 @@ export interface MonOption {
   readonly origin: string;
   readonly chardev: string;
   readonly pretty: boolean;
+  /** A human monitor is accepted and not opened. Default false. */
+  readonly isHuman?: boolean;
 }
 
-/** Undefined for a human monitor, which is accepted and not opened. @throws CommandLineError */
-export const readMon = (origin: string, text: string): MonOption | undefined => {
+/** `-mon`. @throws CommandLineError */
+export const readMon = (origin: string, text: string): MonOption => {
   const given = new Parameters(origin, parseOpts(text, 'chardev'));
   const chardev = given.take('chardev');
   const mode = given.take('mode') ?? 'readline';
@@ -80,8 +82,7 @@ export const readMon = (origin: string, text: string): MonOption | undefined => 
   if (chardev === undefined) throw new CommandLineError(origin, "Parameter 'chardev' is missing");
   if (mode !== 'readline' && mode !== 'control')
     throw new CommandLineError(origin, `Parameter 'mode' does not accept value '${mode}'`);
-  if (mode === 'readline') return undefined;
-  return { origin, chardev, pretty: pretty ?? false };
+  return { origin, chardev, pretty: pretty ?? false, isHuman: mode === 'readline' };
 };
 
 /** `-qmp` and `-qmp-pretty`: a socket of its own, or `chardev:ID`. @throws CommandLineError */
@@ -120,9 +121,10 @@ const resolveMons = (
   chardevs: readonly ChardevConfig[],
 ): MonitorConfig[] => {
   const taken = new Set<string>();
-  return mons.map(({ origin, chardev, pretty }) => {
+  return mons.flatMap(({ origin, chardev, pretty, isHuman = false }) => {
     const found = chardevs.find(({ id }) => id === chardev);
     if (found === undefined) throw new CommandLineError(origin, `chardev "${chardev}" not found`);
+    if (isHuman) return [];
     const { endpoint } = found;
     if (endpoint.kind === 'idle' || endpoint.kind === 'pty')
       throw new CommandLineError(

@@ -27,6 +27,18 @@ export const objectScenarios: readonly Scenario[] = [
     steps: [
       memdevs,
       ask('object-add'),
+      ...[
+        {},
+        { data: 'a', file: '/nonexistent' },
+        { data: '!', format: 'base64' },
+        { file: '/nonexistent' },
+        { data: 'YQ==', format: 'base64' },
+        { data: 'again' },
+      ].map((more) => ask('object-add', { 'qom-type': 'secret', id: 'key', ...more })),
+      ...['poll-max-ns', 'poll-grow', 'poll-shrink', 'aio-max-batch', 'thread-pool-max'].map(
+        (name) => ask('object-add', { 'qom-type': 'iothread', id: 'io', [name]: -1n }),
+      ),
+      ask('object-del', { id: 'key' }),
       ask('object-add', { 'qom-type': 'memory-backend-ram' }),
       ask('object-add', { 'qom-type': 'memory-backend-ram', id: 'a' }),
       ask('object-add', { 'qom-type': 'nosuch', id: 'a' }),

@@ -253,6 +253,8 @@ t.test(
       t.equal(told, reply(3, 1, stream));
       t.strictSame(numbers(replayed), ['2', '3']);
     }
+    const [last = ''] = subscribe(ready(), `{"since":${String((1n << 64n) - 1n)}}`);
+    t.match(last, '"reason": "stream", "from": 18446744073709551615}', 'no number is larger');
     const [told, ...replayed] = subscribe(ready(), '{"since":2,"stream":"uuid"}');
     t.equal(told, reply(3));
     t.strictSame(numbers(replayed), ['3']);

@@ -363,6 +363,7 @@ t.test('a bad option is one line with option, value and rule', async (t) => {
       "-chardev stdio,id=a: Duplicate ID 'a' for chardev",
     ],
     [['-mon', 'foo,mode=control'], '-mon foo,mode=control: chardev "foo" not found'],
+    [['-mon', 'foo'], '-mon foo: chardev "foo" not found'],
     [['-mon', 'foo,mode=bad'], "-mon foo,mode=bad: Parameter 'mode' does not accept value 'bad'"],
     [
       ['-chardev', 'pty,id=p', '-mon', 'p,mode=control'],
