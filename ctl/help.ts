@@ -16,7 +16,8 @@ const OWN: Readonly<Record<string, string>> = {
   shell: 'shell reads commands line by line: qmemctl --help',
 };
 
-const unlessRefused = async <T>(promise: Promise<T>): Promise<T | undefined> => {
+/** What a command answers; undefined when it is refused, or nobody is there any more. */
+export const unlessRefused = async <T>(promise: Promise<T>): Promise<T | undefined> => {
   try {
     return await promise;
   } catch (error) {

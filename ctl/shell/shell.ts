@@ -3,7 +3,7 @@ import { UsageError } from '../arguments.js';
 import { callOf, type Call } from '../call.js';
 import { CommandError, ConnectionError, type QmpClient } from '../client.js';
 import { subscribe } from '../events.js';
-import { askSchema, helpText } from '../help.js';
+import { askSchema, helpText, unlessRefused } from '../help.js';
 import { hasSizes, sizeHint } from '../hints.js';
 import { writeJson } from '../json.js';
 import { Completer, type Completion } from './completer.js';
@@ -39,14 +39,6 @@ const within = async <T>(ms: number, promise: Promise<T>): Promise<T | undefined
     return await Promise.race([promise, late]);
   } finally {
     clearTimeout(timer);
-  }
-};
-const unlessRefused = async <T>(promise: Promise<T>): Promise<T | undefined> => {
-  try {
-    return await promise;
-  } catch (error) {
-    if (error instanceof CommandError || error instanceof ConnectionError) return undefined;
-    throw error;
   }
 };
 
