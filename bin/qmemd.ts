@@ -144,8 +144,6 @@ const serve = async (given: Options): Promise<void> => {
     complain(error);
     if (demo !== undefined && (await (await import('../server/demo.js')).isServed(demo.socket)))
       process.stderr.write('The demonstration is running already: use it, or stop it first.\n');
-    else if (demo !== undefined && String(error).includes(`:${String(DEMO_LISTEN.port)}: Address`))
-      process.stderr.write('A demonstration, or another qmemd with --config, may listen there.\n');
     finish(1);
     return;
   }

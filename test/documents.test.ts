@@ -3,9 +3,9 @@ import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import t from 'tap';
-import { native } from './support/passing.js';
 import { privateFolder, type Cleanup } from './support/daemon.js';
 import { Qmp } from './support/qmp.js';
+import { needsNative } from './support/mdevice.js';
 
 /** Examples that start daemons and end them, as a reader types them into one shell. */
 const root = new URL('..', import.meta.url).pathname;
@@ -67,8 +67,7 @@ const run = async (t: Cleanup, example: string) => {
 for (const document of DOCUMENTS)
   for (const example of examplesOf(document)) {
     const [first = ''] = example.split('\n');
-    const skip = native === undefined ? { skip: 'koffi is not installed' } : {};
-    t.test(`${document}: ${first}`, skip, async (t) => {
+    t.test(`${document}: ${first}`, needsNative, async (t) => {
       const { stdout, stderr, left, shared } = await run(t, example);
       t.equal(stderr, '');
       const answers = example.match(/ {2}# (\{|[0-9]+ [0-9a-f])/g)?.length ?? 0;

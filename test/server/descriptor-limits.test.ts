@@ -14,10 +14,10 @@ import {
   type Cleanup,
 } from '../support/daemon.js';
 import { timesOpen } from '../support/descriptors.js';
-import { native, PassingClient } from '../support/passing.js';
+import { PassingClient } from '../support/passing.js';
+import { needsNative } from '../support/mdevice.js';
 
 const DIST = new URL('../../dist/', import.meta.url);
-const needsNative = native === undefined ? { skip: 'koffi is not installed' } : {};
 
 /** A file that is open once: in the test. */
 const openFile = (t: Cleanup) => {

@@ -287,8 +287,10 @@ t.test('further signals do not disturb an orderly end', async (t) => {
   const slow = connect(socket);
   slow.pause();
   slow.write('{"execute":"qmp_capabilities"}' + '{"execute":"query-qmp-schema"}'.repeat(20));
-  await eventually('much is unread', () => slow.bytesWritten > 0);
-  await new Promise((resolve) => setTimeout(resolve, 200));
+  await eventually('it has asked', () => slow.writableLength === 0 && slow.bytesWritten > 0);
+  // Answered after what came before it.
+  peer.write('{"execute":"query-name"}');
+  await eventually('both are heard', () => told.split('return').length > 2);
   for (const signal of ['SIGTERM', 'SIGHUP', 'SIGINT', 'SIGTERM'] as const)
     daemon.child.kill(signal);
   await eventually('SHUTDOWN', () => told.includes('SHUTDOWN'));

@@ -2,10 +2,10 @@ import t from 'tap';
 import { encodeConfig } from '../../../devices/state/config-format.js';
 import { QmpError } from '../../../schema/error.js';
 import type { Machine } from '../../../server/machine/machine.js';
-import { Arrival } from '../../../server/migration/arrival.js';
 import { loadBoard, saveBoard } from '../../../server/migration/board-state.js';
 import { blocksOf } from '../../../server/migration/memories.js';
 import { StreamError } from '../../../server/migration/stream.js';
+import { arrive } from '../../support/arrivals.js';
 import { startMachine } from '../../support/machine.js';
 import { asTwoWay, Mutator } from '../../support/mutants.js';
 import { record } from '../../support/outlets.js';
@@ -71,31 +71,17 @@ const isEmpty = (machine: Machine): boolean =>
     return bytes.equals(Buffer.alloc(bytes.length));
   });
 
-/** Feeds a stream in pieces. @returns why it was refused, or undefined */
-const feed = async (machine: Machine, stream: Buffer, mutator: Mutator): Promise<unknown> => {
-  let isHere = false;
-  const arrival = new Arrival({
-    machine,
-    answer: () => undefined,
-    onActive: () => undefined,
-    onCommit: () => (isHere = true),
-  });
-  try {
-    for (let at = 0; at < stream.length;) {
-      const next = at + 1 + mutator.below(stream.length);
-      arrival.push(stream.subarray(at, next));
-      at = next;
-    }
-    arrival.end();
-  } catch (error) {
-    if (!isHere) {
-      await arrival.abandon();
-      return error;
-    }
+/** A stream in pieces of any length. */
+function* piecesOf(stream: Buffer, mutator: Mutator): Generator<Buffer> {
+  for (let at = 0; at < stream.length;) {
+    const next = at + 1 + mutator.below(stream.length);
+    yield stream.subarray(at, next);
+    at = next;
   }
-  arrival.run();
-  return undefined;
-};
+}
+/** @returns why it was refused, or undefined */
+const feed = (machine: Machine, stream: Buffer, mutator: Mutator): Promise<unknown> =>
+  arrive(machine, piecesOf(stream, mutator));
 
 t.test(
   `${String(RUNS)} damaged streams are refused or loaded, and leave nothing behind`,

@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import t, { type Test } from 'tap';
 import { blocksOf } from '../../../server/migration/memories.js';
 import type { Machine } from '../../../server/machine/machine.js';
-import { Arrival } from '../../../server/migration/arrival.js';
 import {
   FRAME,
   frameName,
@@ -11,6 +10,7 @@ import {
   HEADER_BYTES,
   PREAMBLE_BYTES,
 } from '../../../server/migration/stream.js';
+import { arrive } from '../../support/arrivals.js';
 import { eventually, privateFolder } from '../../support/daemon.js';
 import { startMachine } from '../../support/machine.js';
 import { startHost, statusIs } from '../../support/migration.js';
@@ -73,23 +73,9 @@ const framesOf = (stream: Buffer): Buffer[] => {
 
 /** @returns why it was refused; undefined when it was not, and the machine is here then */
 const refusalOf = async (machine: Machine, stream: Buffer): Promise<string | undefined> => {
-  let isHere = false;
-  const arrival = new Arrival({
-    machine,
-    answer: () => undefined,
-    onActive: () => undefined,
-    onCommit: () => (isHere = true),
-  });
-  try {
-    arrival.push(stream);
-    arrival.end();
-  } catch (error) {
-    if (isHere) return 'half a machine';
-    await arrival.abandon();
-    return error instanceof Error ? error.message : String(error);
-  }
-  arrival.run();
-  return undefined;
+  const error = await arrive(machine, [stream]);
+  if (error === undefined) return undefined;
+  return error instanceof Error ? error.message : String(error);
 };
 const isEmpty = (machine: Machine): boolean =>
   contentsOf(machine).every((bytes) => bytes.equals(Buffer.alloc(bytes.length)));

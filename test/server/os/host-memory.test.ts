@@ -2,33 +2,20 @@ import * as fs from 'node:fs';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import t from 'tap';
-import type { Test } from 'tap';
 import { HostError } from '../../../devices/core/host-memory.js';
 import type { HostMapping } from '../../../devices/core/host-memory.js';
 import { NativeHostMemory } from '../../../server/os/host-memory.js';
 import { NativeLoader } from '../../../server/os/native.js';
-
-const loader = new NativeLoader();
-const native = loader.status().native === 'full';
-const service = new NativeHostMemory(loader);
-const needsNative = native ? {} : { skip: 'koffi is not installed' };
+import { closing, mapsOf, service } from '../../support/host-memory.js';
+import { needsNative } from '../../support/mdevice.js';
 
 const GiB = 1n << 30n;
 const TiB = 1n << 40n;
 const openDescriptors = (): number => fs.readdirSync('/proc/self/fd').length;
-const mapsOf = (text: string): number =>
-  fs
-    .readFileSync('/proc/self/maps', 'utf8')
-    .split('\n')
-    .filter((line) => line.includes(text)).length;
 const bytesAt = (memory: HostMapping, offset: bigint, length: number): number[] => {
   const into = new Uint8Array(length);
   memory.read(offset, into);
   return [...into];
-};
-const closing = <T extends { close(): void }>(t: Test, thing: T): T => {
-  t.teardown(() => thing.close());
-  return thing;
 };
 
 t.test('without the native layer every mapping is refused with what is missing', async (t) => {

@@ -6,23 +6,8 @@ import t from 'tap';
 import type { Test } from 'tap';
 import { HostError } from '../../../devices/core/host-memory.js';
 import { Flushes } from '../../../server/os/flushes.js';
-import { NativeHostMemory } from '../../../server/os/host-memory.js';
-import { NativeLoader } from '../../../server/os/native.js';
-
-const loader = new NativeLoader();
-const native = loader.status().native === 'full';
-const service = new NativeHostMemory(loader);
-const needsNative = native ? {} : { skip: 'koffi is not installed' };
-
-const mapsOf = (text: string): number =>
-  fs
-    .readFileSync('/proc/self/maps', 'utf8')
-    .split('\n')
-    .filter((line) => line.includes(text)).length;
-const closing = <T extends { close(): void }>(t: Test, thing: T): T => {
-  t.teardown(() => thing.close());
-  return thing;
-};
+import { closing, mapsOf, service } from '../../support/host-memory.js';
+import { needsNative } from '../../support/mdevice.js';
 
 t.test('files', needsNative, async (t) => {
   const fileOf = (t: Test, length: number): string => {
